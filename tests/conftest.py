@@ -1,0 +1,45 @@
+"""Strict JAX, typed shapes and the shared data, for every test."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+with install_import_hook("jaxact", "beartype.beartype"):
+    import jaxact  # noqa: F401
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_debug_key_reuse", True)  # noqa: FBT003
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture
+def x64():
+    """Run the test in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded NumPy generator for oracles and data."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def shared() -> pathlib.Path:
+    """The folder of shared data; skips where a checkout has none."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, which a user's checkout does not have")
+    return SHARED
