@@ -49,7 +49,7 @@ def get(name: str, /, *args: Any, **kwargs: Any) -> Activation:
         >>> get("gelo")
         Traceback (most recent call last):
         ...
-        ValueError: unknown activation 'gelo'; did you mean gelu, selu, celu? ...
+        ValueError: unknown activation 'gelo'; did you mean gelu, elu, selu? ...
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
@@ -264,8 +264,7 @@ def _gelu_moments(s: Any) -> tuple[Any, Any, Any]:
     square = s**2
     mean = square / jnp.sqrt(2 * _PI * (1 + square))
     second = square / 4 + square / (2 * _PI) * (
-        jnp.arcsin(square / (1 + square))
-        + 2 * square / ((1 + square) * jnp.sqrt(1 + 2 * square))
+        jnp.arcsin(square / (1 + square)) + 2 * square / ((1 + square) * jnp.sqrt(1 + 2 * square))
     )
     return mean, second - mean**2, square / 4
 
@@ -286,7 +285,7 @@ def _swish(x: Any, beta: Any) -> Any:
 
 @_register
 def swish(beta: Any = 1.0) -> Activation:
-    """x sigmoid(beta x); silu at beta = 1, relu as beta grows."""
+    """The function x sigmoid(beta x): silu at beta = 1, relu as beta grows."""
     return Activation(_swish, (beta,), "swish")
 
 

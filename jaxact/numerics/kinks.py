@@ -60,9 +60,7 @@ def _find(fn: Callable[..., Any], theta: tuple[Any, ...]) -> tuple[float, ...]:
                 jnp.where(first, m, b), jnp.where(first, fm, fb),
             )  # fmt: skip
 
-        return jax.lax.fori_loop(
-            0, _HALVINGS, halve, (left, values(left), right, values(right))
-        )
+        return jax.lax.fori_loop(0, _HALVINGS, halve, (left, values(left), right, values(right)))
 
     # An offset grid: a kink at a round number is never a grid point.
     grid = np.linspace(-SCAN_RANGE, SCAN_RANGE, _CELLS + 1) + 1.2345e-3
