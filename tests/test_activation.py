@@ -70,8 +70,9 @@ def test_derived_functions_of_a_lambda(x64):
     np.testing.assert_allclose(inverse_slope, 1 / slope(x), rtol=1e-8)
     # the inverse function's second derivative, -f'' / f'^3
     second = jax.vmap(jax.grad(jax.grad(act.inverse)))(act(x))
-    np.testing.assert_allclose(second, -jax.vmap(jax.grad(jax.grad(act.fn)))(x) / slope(x) ** 3,
-                               rtol=1e-6, atol=1e-9)  # fmt: skip
+    np.testing.assert_allclose(
+        second, -jax.vmap(jax.grad(jax.grad(act.fn)))(x) / slope(x) ** 3, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_inverse_of_a_decreasing_function_and_outside_the_image(x64):
@@ -102,9 +103,10 @@ def test_kinks_that_move_with_theta(x64, where):
     np.testing.assert_allclose(slope, -jax.scipy.stats.norm.pdf(where), rtol=1e-12)
     np.testing.assert_allclose(act.primitive(2.0), 2.0 - max(where, 0), rtol=1e-13)
     np.testing.assert_allclose(
-        jax.grad(lambda t: act.replace(t).primitive(2.0))(where), -1.0 if where > 0 else 0.0,
+        jax.grad(lambda t: act.replace(t).primitive(2.0))(where),
+        -1.0 if where > 0 else 0.0,
         atol=1e-12,
-    )  # fmt: skip
+    )
 
 
 def test_moments_at_extreme_scales(x64):

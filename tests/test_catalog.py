@@ -36,8 +36,9 @@ def test_closed_moments_equal_the_quadrature(name, scale, x64):
     closed, derived = act.moments(scale), derived_moments(act, scale)
     size = float(derived.eta + derived.mean**2)
     for part in ("mean", "eta", "zeta"):
-        np.testing.assert_allclose(getattr(closed, part), getattr(derived, part),
-                                   rtol=1e-11, atol=1e-13 * (1 + size))  # fmt: skip
+        np.testing.assert_allclose(
+            getattr(closed, part), getattr(derived, part), rtol=1e-11, atol=1e-13 * (1 + size)
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

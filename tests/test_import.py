@@ -32,8 +32,10 @@ def test_import_time_is_that_of_jax():
     """Own time of the jaxact modules as a share of the total, by the interpreter's clock."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import jaxact"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     own = total = 0
     for line in done.stderr.splitlines():
         parts = line.removeprefix("import time:").split("|")

@@ -109,12 +109,21 @@ def _plots(cards: Sequence[Card], lens: str) -> list[str]:
     if lens == "memory":
         drawn = [plots.recall(cards)]
         if data:
-            drawn.append(plots.images(data["images"], "stored, corrupted and recalled digits",
-                                      low=-1, high=1))  # fmt: skip
+            drawn.append(
+                plots.images(
+                    data["images"], "stored, corrupted and recalled digits", low=-1, high=1
+                )
+            )
         return drawn
     if lens == "inversion":
         if not data:
             return []
-        return [plots.images(data["images"], "digits, what was seen of them and what was recovered",
-                             low=0, high=1)]  # fmt: skip
+        return [
+            plots.images(
+                data["images"],
+                "digits, what was seen of them and what was recovered",
+                low=0,
+                high=1,
+            )
+        ]
     return [plots.signature_curve(cards)]

@@ -20,7 +20,7 @@ _SERIES = ("#a10001", "#a10002", "#a10003", "#a10004")
 _VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--faint)"} | {
     colour: f"var(--c{i + 1})" for i, colour in enumerate(_SERIES)
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "jaxact",
     "font.family": "sans-serif",
@@ -126,16 +126,27 @@ def spectrum(cards: Sequence[Card]) -> str:
             if not data:
                 continue
             if len(cards) == 1:
-                axes[0].hist(data["eigenvalues"], bins=48, density=True, color=_FAINT, alpha=0.45,
-                             label="simulated")  # fmt: skip
+                axes[0].hist(
+                    data["eigenvalues"],
+                    bins=48,
+                    density=True,
+                    color=_FAINT,
+                    alpha=0.45,
+                    label="simulated",
+                )
             axes[0].plot(data["x"], data["density"], color=colour, label=_label(card))
             axes[1].semilogx(data["gamma"], data["training_error"], color=colour)
-            axes[1].plot(data["gamma_simulated"], data["training_error_simulated"], "o", ms=4,
-                         color=colour)  # fmt: skip
+            axes[1].plot(
+                data["gamma_simulated"], data["training_error_simulated"], "o", ms=4, color=colour
+            )
         axes[0].set(title="eigenvalues of the features", xlabel="eigenvalue / eta", ylim=(0, None))
         axes[0].legend()
-        axes[1].set(title="memorisation (dots: simulated)", xlabel="ridge / eta",
-                    ylabel="training error", ylim=(0, 1))  # fmt: skip
+        axes[1].set(
+            title="memorisation (dots: simulated)",
+            xlabel="ridge / eta",
+            ylabel="training error",
+            ylim=(0, 1),
+        )
 
     return figure(draw, "spectrum and memorisation curve", columns=2)
 
@@ -150,10 +161,14 @@ def robustness(cards: Sequence[Card]) -> str:
                 continue
             axes[0].plot(data["eps"], data["attacked"], color=colour, ls="--", lw=1)
             axes[0].plot(data["eps"], data["certified"], color=colour, label=_label(card))
-            axes[0].fill_between(data["eps"], data["certified"], data["attacked"], color=colour,
-                                 alpha=0.12, lw=0)  # fmt: skip
-        axes[0].set(title="accuracy on digits: certified, and under attack (dashed)",
-                    xlabel="eps (max-norm, pixels in [0, 1])", ylim=(0, 1.02))  # fmt: skip
+            axes[0].fill_between(
+                data["eps"], data["certified"], data["attacked"], color=colour, alpha=0.12, lw=0
+            )
+        axes[0].set(
+            title="accuracy on digits: certified, and under attack (dashed)",
+            xlabel="eps (max-norm, pixels in [0, 1])",
+            ylim=(0, 1.02),
+        )
         axes[0].legend()
         data = cards[0]["bounds"].data
         if data:
@@ -173,10 +188,19 @@ def recall(cards: Sequence[Card]) -> str:
         for card, colour in zip(cards, _cycle(cards), strict=True):
             data = card["memory"].data
             if data:
-                ax.plot(data["flips"], data["overlap"], color=colour, marker="o", ms=3,
-                        label=_label(card))  # fmt: skip
-        ax.set(title="overlap of the recalled digit with the stored one",
-               xlabel="share of pixels flipped", ylim=(0, 1.03))  # fmt: skip
+                ax.plot(
+                    data["flips"],
+                    data["overlap"],
+                    color=colour,
+                    marker="o",
+                    ms=3,
+                    label=_label(card),
+                )
+        ax.set(
+            title="overlap of the recalled digit with the stored one",
+            xlabel="share of pixels flipped",
+            ylim=(0, 1.03),
+        )
         ax.legend()
 
     return figure(draw, "recall of corrupted digits")
@@ -193,12 +217,21 @@ def images(rows: dict[str, Any], label: str, *, low: float, high: float) -> str:
         for r, (name, batch) in enumerate(stacks.items()):
             for c, image in enumerate(batch):
                 left, top = c * (size + gap), -r * (size + gap)
-                ax.imshow(image, extent=(left, left + size, top - size, top), vmin=low, vmax=high,
-                          cmap="gray", interpolation="nearest")  # fmt: skip
+                ax.imshow(
+                    image,
+                    extent=(left, left + size, top - size, top),
+                    vmin=low,
+                    vmax=high,
+                    cmap="gray",
+                    interpolation="nearest",
+                )
             ax.text(-gap, -r * (size + gap) - size / 2, name, ha="right", va="center")
         count = len(next(iter(stacks.values())))
-        ax.set(xlim=(-3.2 * size, count * (size + gap)), ylim=(-len(stacks) * (size + gap), 0.5),
-               aspect="equal")  # fmt: skip
+        ax.set(
+            xlim=(-3.2 * size, count * (size + gap)),
+            ylim=(-len(stacks) * (size + gap), 0.5),
+            aspect="equal",
+        )
 
     return figure(draw, label, size=(4.4, 0.55 * len(rows) + 0.2))
 

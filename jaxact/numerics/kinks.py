@@ -56,9 +56,11 @@ def _find(fn: Callable[..., Any], theta: tuple[Any, ...]) -> tuple[float, ...]:
             fm = values(m)
             first = jnp.abs(fm - fa) >= jnp.abs(fb - fm)
             return (
-                jnp.where(first, a, m), jnp.where(first, fa, fm),
-                jnp.where(first, m, b), jnp.where(first, fm, fb),
-            )  # fmt: skip
+                jnp.where(first, a, m),
+                jnp.where(first, fa, fm),
+                jnp.where(first, m, b),
+                jnp.where(first, fm, fb),
+            )
 
         return jax.lax.fori_loop(0, _HALVINGS, halve, (left, values(left), right, values(right)))
 

@@ -27,9 +27,14 @@ def bounds(act: Activation, digits: Images, key: Any, *, test: int, epochs: int)
     """Train a 64-48-48-10 network, certify `test` test digits and attack the same ones."""
     keys = jax.random.split(key)
     model, fit = train_classifier(
-        digits.x, digits.y, act, widths=(48, 48), test=(digits.test_x, digits.test_y),
-        epochs=epochs, key=keys[0],
-    )  # fmt: skip
+        digits.x,
+        digits.y,
+        act,
+        widths=(48, 48),
+        test=(digits.test_x, digits.test_y),
+        epochs=epochs,
+        key=keys[0],
+    )
     x, y = jnp.asarray(digits.test_x[:test]), jnp.asarray(digits.test_y[:test])
     certified = lens.certified_radius(model, x, y)
     attacked = lens.attack_radius(model, x, y, key=keys[1])
@@ -38,18 +43,38 @@ def bounds(act: Activation, digits: Images, key: Any, *, test: int, epochs: int)
     attacked_at = [float((high > e).mean()) for e in _EPS]
     values = [
         Value("clean_accuracy", "test accuracy", float(fit.test_accuracy), "360 digits", "higher"),
-        Value("certified_radius", "mean certified radius", float(low.mean()),
-              f"{test} test digits, max-norm, pixels in [0, 1]; 0 where misclassified", "higher"),
-        Value("attack_radius", "mean radius of a gradient attack", float(high.mean()),
-              "an upper bound on the true radius", "higher"),
-        Value("certificate_gap", "certified / attacked", float(low.mean() / max(high.mean(), 1e-12)),
-              "1 would be a tight certificate", "higher"),
-    ]  # fmt: skip
+        Value(
+            "certified_radius",
+            "mean certified radius",
+            float(low.mean()),
+            f"{test} test digits, max-norm, pixels in [0, 1]; 0 where misclassified",
+            "higher",
+        ),
+        Value(
+            "attack_radius",
+            "mean radius of a gradient attack",
+            float(high.mean()),
+            "an upper bound on the true radius",
+            "higher",
+        ),
+        Value(
+            "certificate_gap",
+            "certified / attacked",
+            float(low.mean() / max(high.mean(), 1e-12)),
+            "1 would be a tight certificate",
+            "higher",
+        ),
+    ]
     values += [
-        Value(f"certified_accuracy_{e:g}", f"certified accuracy at eps = {e:g}",
-              float((low >= e).mean()), f"at most {float((high > e).mean()):.2f} by the attack", "higher")
+        Value(
+            f"certified_accuracy_{e:g}",
+            f"certified accuracy at eps = {e:g}",
+            float((low >= e).mean()),
+            f"at most {float((high > e).mean()):.2f} by the attack",
+            "higher",
+        )
         for e in _SHOWN
-    ]  # fmt: skip
+    ]
     data = {"eps": _EPS, "certified": certified_at, "attacked": attacked_at, **_lines(act)}
     return Section("bounds", QUESTION, tuple(values), data)
 
@@ -62,9 +87,11 @@ def _lines(act: Activation) -> dict[str, Any]:
     drawn = []
     for i, (left, right) in enumerate(_INTERVALS):
         at = np.linspace(left, right, 2)
-        drawn.append({
-            "x": at,
-            "lower": at * float(found.lower_slope[i]) + float(found.lower_intercept[i]),
-            "upper": at * float(found.upper_slope[i]) + float(found.upper_intercept[i]),
-        })  # fmt: skip
+        drawn.append(
+            {
+                "x": at,
+                "lower": at * float(found.lower_slope[i]) + float(found.lower_intercept[i]),
+                "upper": at * float(found.upper_slope[i]) + float(found.upper_intercept[i]),
+            }
+        )
     return {"relax_x": x, "relax_f": np.asarray(act(jnp.asarray(x))), "relax_lines": drawn}

@@ -30,9 +30,14 @@ def geometry(act: Activation, digits: Images) -> Section:
         return Section("geometry", QUESTION, tuple(values), reason=str(error))
     if not np.isfinite(matched):
         values += _matched(1.0, None, reverse_kl)
-        return Section("geometry", QUESTION, tuple(values), _curve(chi),
-                       reason="the matched divergence is infinite here: a ratio p/q of the ink "
-                       "histograms lies outside the activation's image")  # fmt: skip
+        return Section(
+            "geometry",
+            QUESTION,
+            tuple(values),
+            _curve(chi),
+            reason="the matched divergence is infinite here: a ratio p/q of the ink "
+            "histograms lies outside the activation's image",
+        )
     values += _matched(float(chi(jnp.asarray(1.0))), matched, reverse_kl)
     return Section("geometry", QUESTION, tuple(values), _curve(chi))
 
@@ -40,17 +45,21 @@ def geometry(act: Activation, digits: Images) -> Section:
 def _matched(at_one: float | None, matched: float | None, reverse_kl: float) -> list[Value]:
     return [
         Value("signature_at_one", "signature chi(1)", at_one, "the slope f' where f + k = 1"),
-        Value("matched_divergence", "matched divergence, ink of 3s from ink of 8s", matched,
-              "sum q f(p/q), f = -log_chi, rows and columns of the mean digit"),
+        Value(
+            "matched_divergence",
+            "matched divergence, ink of 3s from ink of 8s",
+            matched,
+            "sum q f(p/q), f = -log_chi, rows and columns of the mean digit",
+        ),
         Value("kl", "Kullback-Leibler of the same pair", reverse_kl, "what exp is matched to"),
-    ]  # fmt: skip
+    ]
 
 
 def _histograms(digits: Images) -> tuple[Any, Any]:
     """Where the ink of an average 3 and an average 8 lies: two distributions over 64 pixels."""
     x, y = np.asarray(digits.x, float), np.asarray(digits.y)
-    ink = [x[y == c].mean(0).reshape(-1) + 0.01 for c in (3, 8)]
-    return tuple(jnp.asarray(i / i.sum()) for i in ink)
+    three, eight = (x[y == c].mean(0).reshape(-1) + 0.01 for c in (3, 8))
+    return jnp.asarray(three / three.sum()), jnp.asarray(eight / eight.sum())
 
 
 def _curve(chi: Any) -> dict[str, Any]:

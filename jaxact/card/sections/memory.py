@@ -21,7 +21,7 @@ _FLIPS = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
 def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: int) -> Section:
-    """Store binarised digits, four a class where there are forty; recall them at each corruption."""
+    """Store binarised digits, equally many a class, and recall them at each corruption."""
     patterns = jnp.asarray(_binary(digits, stored))
     pixels = patterns.shape[1]
     interaction = lens.from_activation(act)
@@ -33,16 +33,32 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
     exact = [float(r.exact) for r in found]
     capacity = float(lens.finite_capacity(pixels, interaction))
     values = [
-        Value("capacity", f"patterns at 0.5 % bit error, N = {pixels}", capacity,
-              "random patterns, exact finite-N mean and variance", "higher"),
-        Value("capacity_ratio", "the same, against relu's n = 2 rectified",
-              capacity / float(lens.finite_capacity(pixels, 2, rectified=True)), "", "higher"),
-    ]  # fmt: skip
+        Value(
+            "capacity",
+            f"patterns at 0.5 % bit error, N = {pixels}",
+            capacity,
+            "random patterns, exact finite-N mean and variance",
+            "higher",
+        ),
+        Value(
+            "capacity_ratio",
+            "the same, against relu's n = 2 rectified",
+            capacity / float(lens.finite_capacity(pixels, 2, rectified=True)),
+            "",
+            "higher",
+        ),
+    ]
     values += [
-        Value(f"recall_{f:g}", f"digits recalled exactly, {f:.0%} of pixels flipped", e,
-              f"{patterns.shape[0]} digits stored; mean overlap {o:.3f}", "higher")
-        for f, e, o in zip(_FLIPS, exact, overlap, strict=True) if f in (0.0, 0.1, 0.2)
-    ]  # fmt: skip
+        Value(
+            f"recall_{f:g}",
+            f"digits recalled exactly, {f:.0%} of pixels flipped",
+            e,
+            f"{patterns.shape[0]} digits stored; mean overlap {o:.3f}",
+            "higher",
+        )
+        for f, e, o in zip(_FLIPS, exact, overlap, strict=True)
+        if f in (0.0, 0.1, 0.2)
+    ]
     converged = float(np.mean([float(r.converged) for r in found]))
     values.append(Value("converged", "probes that reached a fixed point", converged, "", "higher"))
     data = {"flips": _FLIPS, "overlap": overlap, "images": _pictures(key, patterns, interaction)}

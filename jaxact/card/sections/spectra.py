@@ -32,8 +32,12 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
         Value("zeta", "zeta, linear part of eta", zeta, "0: the first layer keeps spectra as is"),
     ]
     if not eta > 1e-12 * (1 + mean**2):
-        return Section("spectra", QUESTION, _without_law(values),
-                       reason="f is constant on Gaussian input: its features carry nothing")  # fmt: skip
+        return Section(
+            "spectra",
+            QUESTION,
+            _without_law(values),
+            reason="f is constant on Gaussian input: its features carry nothing",
+        )
     m, n1 = 2 * size, round(size / _PSI)
     law = lens.law(act, phi=_PHI, psi=size / n1)
     eigenvalues = lens.simulate(key, act, n0=size, n1=n1, m=m) / eta
@@ -55,8 +59,14 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
     predicted = np.interp(np.log(_SIMULATED), np.log(_GAMMAS), error)
     beta = math.log10(eta / zeta - 1) if 1e-12 < zeta / eta < 1 - 1e-12 else None
     gap = float(np.abs(simulated / predicted - 1).max())
-    values += _of_law(beta, zeta / eta, top, float(np.interp(1e-3, _GAMMAS, error)),
-                      _distance(x, density, np.asarray(eigenvalues)), gap)  # fmt: skip
+    values += _of_law(
+        beta,
+        zeta / eta,
+        top,
+        float(np.interp(1e-3, _GAMMAS, error)),
+        _distance(x, density, np.asarray(eigenvalues)),
+        gap,
+    )
     data = {
         "eigenvalues": np.asarray(eigenvalues),
         "x": x[::4],
@@ -70,18 +80,37 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
 
 
 def _of_law(
-    beta: float | None, share: float | None, top: float | None, error: float | None,
-    distance: float | None, gap: float | None,
-) -> list[Value]:  # fmt: skip
+    beta: float | None,
+    share: float | None,
+    top: float | None,
+    error: float | None,
+    distance: float | None,
+    gap: float | None,
+) -> list[Value]:
     why = "no nonlinear part" if share and share > 0.5 else "no linear part: -infinity for linear f"
     return [
         Value("beta", "beta = log10(eta / zeta - 1)", beta, "" if beta is not None else why),
         Value("edge", "top of the spectrum, / eta", top, "n0 / m = 1/2, n0 / n1 = 3/4"),
-        Value("training_error", "training error on noise, ridge eta / 1000", error,
-              "the floor is 1/3 here; lower memorises better", "lower"),
-        Value("spectrum_distance", "KS distance, one simulated matrix", distance, "prediction against simulation"),
-        Value("training_error_gap", "training error, worst relative gap", gap, "prediction against simulation"),
-    ]  # fmt: skip
+        Value(
+            "training_error",
+            "training error on noise, ridge eta / 1000",
+            error,
+            "the floor is 1/3 here; lower memorises better",
+            "lower",
+        ),
+        Value(
+            "spectrum_distance",
+            "KS distance, one simulated matrix",
+            distance,
+            "prediction against simulation",
+        ),
+        Value(
+            "training_error_gap",
+            "training error, worst relative gap",
+            gap,
+            "prediction against simulation",
+        ),
+    ]
 
 
 def _without_law(values: list[Value]) -> tuple[Value, ...]:
