@@ -59,5 +59,21 @@ def as_function(name: str, fn: Callable[..., Any]) -> Function:
     return Function(arrays, treedef, fixed)
 
 
+def hoist(fn: Function, x: Any) -> Function:
+    """The same function of x, with traced values that it closes over made into leaves.
+
+    Without this a derivative with respect to them would be lost without a word, since only
+    leaves pass through an implicit derivative. It traces fn once: call it under `jax.jit`.
+    """
+    closed, extra = jax.closure_convert(lambda f, v: f(v), fn, x)
+    if not extra:
+        return fn
+    return as_function("function", jax.tree_util.Partial(_with_extra(closed), fn, tuple(extra)))
+
+
+def _with_extra(closed: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda fn, extra, x: closed(fn, x, *extra)
+
+
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.inexact | float)

@@ -43,7 +43,7 @@ class Certificate:
 
 def certificate(
     generator: Callable[..., Any],
-    z: Float[Array, "..."],
+    z: Float[Array, "*shape"],
     *,
     operator: Callable[..., Any] | None = None,
     tolerance: float = TOLERANCE,

@@ -36,7 +36,7 @@ def _minimiser_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 @jax.custom_jvp
 def pseudo_inverse(a: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """The pseudo-inverse of a symmetric matrix; differentiable at fixed rank, any number of times."""
+    """The pseudo-inverse of a symmetric matrix; differentiable at fixed rank, repeatedly."""
     value, vector = jnp.linalg.eigh((a + a.T) / 2)
     size = jnp.abs(value)
     keep = size > 4 * a.shape[0] * float(jnp.finfo(a.dtype).eps) * jnp.max(size)

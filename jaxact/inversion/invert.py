@@ -78,7 +78,8 @@ def invert(
         generator: G, latent -> output. Any JAX function, compiled once per function object; or
             a callable pytree such as `jax.tree_util.Partial(apply, params)`, whose arrays are
             inputs: other weights compile nothing new, and derivatives with respect to them
-            exist. (Weights in a plain function's closure are constants.)
+            exist. (Weights in a plain function's closure are constants of the compiled code,
+            unless a transformation around `invert` is tracing them.)
         y: the measurements, of the shape that operator(G(z)) has. Their dtype is the latent's.
         latent: the latent's dimension k or its shape; or an array of starts, one start (k,) or
             several (restarts, *shape).
@@ -110,11 +111,13 @@ def invert(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> w1, w2 = (jax.random.normal(jax.random.key(i), s) for i, s in ((0, (9, 3)), (1, (20, 9))))
+        >>> from jaxact.inversion import mask
+        >>> w1 = jax.random.normal(jax.random.key(0), (9, 3))
+        >>> w2 = jax.random.normal(jax.random.key(1), (20, 9))
         >>> generator = lambda z: jnp.tanh(w2 @ jax.nn.leaky_relu(w1 @ z) / 9)
-        >>> z = jnp.array([1.0, -0.5, 0.3])
         >>> see = mask(jnp.arange(0, 20, 2))
-        >>> found = invert(generator, see(generator(z)), latent=3, operator=see, key=jax.random.key(2))
+        >>> y = see(generator(jnp.array([1.0, -0.5, 0.3])))
+        >>> found = invert(generator, y, latent=3, operator=see, key=jax.random.key(2))
         >>> [round(float(v), 4) for v in found.latent], bool(found.identifiable)
         ([1.0, -0.5, 0.3], True)
 
@@ -144,6 +147,7 @@ def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = Fal
     It checks nothing; `jax.vmap` over y and starts gives a batch.
     """
     count = starts.shape[0]
+    problem = problem.hoisted(starts[0].ravel())
     fixed = jax.lax.stop_gradient(problem)
     run = jax.vmap(lambda z: descend(fixed, solver, z, sign_flip=sign_flip))(
         jax.lax.stop_gradient(starts).reshape(count, -1)

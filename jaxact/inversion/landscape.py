@@ -12,7 +12,7 @@ from jaxact.numerics import checks
 
 
 @jax.jit
-def angle_map(angle: Float[Array, "..."]) -> Float[Array, "..."]:
+def angle_map(angle: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """How a wide random ReLU layer maps the angle between two inputs.
 
     g(t) = arccos(((pi - t) cos t + sin t) / pi): from g(0) = 0 to g(pi) = pi/2.
@@ -72,7 +72,7 @@ def rho(depth: int) -> float:
     return max(0.0, cosine)
 
 
-def ray(t: Float[Array, "..."], depth: int) -> Float[Array, "..."]:
+def ray(t: Float[Array, "*shape"], depth: int) -> Float[Array, "*shape"]:
     """The expected loss at -t z*, relative to the loss at 0: 1 + t^2 - 2 t rho.
 
     Args:

@@ -30,6 +30,7 @@ class Solver(Protocol):
         self, problem: Problem, z: Array, loss: Array, state: Any
     ) -> tuple[Array, Array, Any, Array]:
         """One iteration: the new point, its loss, the new state, whether it has converged."""
+        ...
 
 
 @pytree()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxact.inversion.callables import Function
+from jaxact.inversion.callables import Function, hoist
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -29,6 +29,12 @@ class Problem:
     y: Leaf
     prior: Leaf
     shape: tuple[int, ...]
+
+    def hoisted(self, z: Float[Array, " k"]) -> Problem:
+        """The same problem, with traced values in closures of its functions made into leaves."""
+        generator = hoist(self.generator, z.reshape(self.shape))
+        operator = hoist(self.operator, self.output(z))
+        return Problem(generator, operator, self.y, self.prior, self.shape)
 
     def output(self, z: Float[Array, " k"]) -> Array:
         """G(z)."""
