@@ -1,0 +1,148 @@
+"""Gauss-Newton and Levenberg-Marquardt: second-order solvers with no learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxact.inversion.loop import tolerance
+from jaxact.inversion.problem import Problem
+from jaxact.numerics.pytrees import Leaf, pytree
+
+_SHRINK, _GROW = 0.2, 4.0
+
+
+@pytree()
+class GaussNewton:
+    """Damped Gauss-Newton, matrix-free: (J^T J + prior I + mu s I) d = -grad F by CG.
+
+    J is never formed: its products come from `jax.linearize` and its transpose. s is the
+    curvature ||J g||^2 / ||g||^2 along the gradient g. A step is taken only if F decreases;
+    then mu shrinks by 0.2, else it grows by 4. The default for latents above 32.
+
+    Attributes:
+        damping: the first mu, >= 0, relative to s.
+        cg_steps: the most CG iterations a step, >= 1.
+        steps: the most iterations, >= 1.
+        tol: converged when ||A G(z) - y|| <= tol ||y||, when a lightly damped step moves z by
+            less than tol ||z||, or when no step can lower F. None: 16 units of rounding.
+        cg_tol: CG stops when its residual has fallen by this factor.
+
+    Example:
+        >>> GaussNewton(cg_steps=40).steps
+        40
+    """
+
+    damping: Leaf = 1e-3
+    cg_steps: Leaf = 32
+    steps: Leaf = 40
+    tol: Leaf = None
+    cg_tol: Leaf = 1e-3
+
+    def init(self, problem: Problem, z: Array) -> Array:
+        """The first damping."""
+        return jnp.asarray(self.damping, z.dtype)
+
+    def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
+        """One damped step; see `jaxact.inversion.loop.Solver`."""
+        r, push = jax.linearize(problem.residual, z)
+        pull = jax.linear_transpose(push, z)
+        prior = jnp.asarray(problem.prior, z.dtype)
+        gradient = pull(r)[0] + prior * z
+        along = push(gradient)
+        size = gradient @ gradient
+        scale = prior + jnp.where(size > 0, along @ along / jnp.where(size > 0, size, 1), 1)
+        shift = prior + state * scale
+        move = conjugate_gradient(
+            lambda v: pull(push(v))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
+        )
+        return _accept(self, problem, z, loss, state, move, gradient)
+
+
+@pytree()
+class LevenbergMarquardt:
+    """Levenberg-Marquardt with the explicit Jacobian: a k x k Cholesky solve a step.
+
+    (J^T J + prior I + mu t I) d = -grad F with t = tr(J^T J + prior I) / k; mu as in
+    `GaussNewton`. It is exact on ill-conditioned problems, where truncated CG is not. The
+    default for latents up to 32.
+
+    Attributes:
+        damping: the first mu, >= 0, relative to t.
+        steps: the most iterations, >= 1.
+        tol: as in `GaussNewton`.
+
+    Example:
+        >>> LevenbergMarquardt(damping=1e-2).damping
+        0.01
+    """
+
+    damping: Leaf = 1e-3
+    steps: Leaf = 40
+    tol: Leaf = None
+
+    def init(self, problem: Problem, z: Array) -> Array:
+        """The first damping."""
+        return jnp.asarray(self.damping, z.dtype)
+
+    def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
+        """One damped step; see `jaxact.inversion.loop.Solver`."""
+        r, jacobian = problem.jacobian(z)
+        prior = jnp.asarray(problem.prior, z.dtype)
+        gradient = r @ jacobian + prior * z
+        normal = jacobian.T @ jacobian
+        scale = prior + jnp.trace(normal) / z.size
+        damped = normal + (prior + state * scale) * jnp.eye(z.size, dtype=z.dtype)
+        factor = jax.scipy.linalg.cho_factor(damped, lower=True)
+        move = jax.scipy.linalg.cho_solve(factor, -gradient)
+        return _accept(self, problem, z, loss, state, move, gradient)
+
+
+def _accept(
+    solver: Any, problem: Problem, z: Array, loss: Array, mu: Array, move: Array, gradient: Array
+) -> Any:
+    trial = problem.objective(z + move)
+    better = trial < loss
+    eps = float(jnp.finfo(z.dtype).eps)
+    short = jnp.linalg.norm(move) <= tolerance(solver, z) * jnp.linalg.norm(z)
+    # A rejected step that is short, or that promised less than rounding, shows that no step
+    # lowers F any more; a short accepted one shows it only if damping did not shorten it.
+    settled = short | (-(gradient @ move) <= 16 * eps * loss)
+    converged = jnp.where(better, short & (mu <= jnp.asarray(solver.damping, z.dtype)), settled)
+    return (
+        jnp.where(better, z + move, z),
+        jnp.where(better, trial, loss),
+        jnp.where(better, _SHRINK * mu, jnp.maximum(_GROW * mu, eps)),
+        converged,
+    )
+
+
+def conjugate_gradient(
+    product: Any, b: Float[Array, " k"], steps: Any, tol: Any
+) -> Float[Array, " k"]:
+    """Approximately solve product(x) = b, product symmetric positive definite, from x = 0.
+
+    Every iterate is a descent direction. It stops after `steps`, when the residual is below
+    tol ||b||, or when rounding leaves no positive curvature.
+    """
+    small = jnp.maximum(jnp.asarray(tol, b.dtype), float(jnp.finfo(b.dtype).eps)) ** 2 * (b @ b)
+
+    def unfinished(carry: Any) -> Array:
+        _, _, _, size, index = carry
+        return (index < steps) & (size > small)
+
+    def iterate(carry: Any) -> Any:
+        x, r, p, size, index = carry
+        image = product(p)
+        curvature = p @ image
+        fine = curvature > 0
+        alpha = jnp.where(fine, size / jnp.where(fine, curvature, 1), 0)
+        x, r = x + alpha * p, r - alpha * image
+        fresh = jnp.where(fine, r @ r, 0)
+        return x, r, r + fresh / size * p, fresh, index + 1
+
+    zero = jnp.zeros((), int)
+    return jax.lax.while_loop(unfinished, iterate, (jnp.zeros_like(b), b, b, b @ b, zero))[0]
