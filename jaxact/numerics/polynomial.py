@@ -58,7 +58,6 @@ def monic_roots(
         [1.0, 2.0, 3.0]
     """
     start = _starting_points(coefficients)
-    one = jnp.ones_like(start[0])
 
     def sweep(_: Array, roots: tuple[Array, ...]) -> tuple[Array, ...]:
         # Gauss-Seidel order: each root already sees the new values of those before it.
@@ -68,9 +67,8 @@ def monic_roots(
             repulsion = jnp.zeros_like(x)
             for j, other in enumerate(current):
                 if j != i:
-                    gap = x - other
-                    repulsion = repulsion + jnp.where(gap == 0, 0, one / _nonzero(gap))
-            current[i] = x - value / _nonzero(slope - value * repulsion)
+                    repulsion = repulsion + reciprocal(x - other)
+            current[i] = x - value * reciprocal(slope - value * repulsion)
         return tuple(current)
 
     return jax.lax.fori_loop(0, steps, sweep, start)
@@ -85,13 +83,20 @@ def _monic_roots_jvp(steps: int, primals: Any, tangents: Any) -> tuple[Any, Any]
         shift = changes[0]
         for change in changes[1:]:
             shift = shift * x + change
-        slope = horner(coefficients, x)[1]
-        moved.append(jnp.where(slope == 0, 0, -shift / _nonzero(slope)))
+        moved.append(-shift * reciprocal(horner(coefficients, x)[1]))
     return roots, tuple(moved)
 
 
-def _nonzero(x: Array) -> Array:
-    return jnp.where(x == 0, 1, x)
+def reciprocal(x: Complex[Array, "..."]) -> Complex[Array, "..."]:
+    """1 / x, and 0 at 0: cheaper than complex division, which also guards against overflow.
+
+    Example:
+        >>> reciprocal(jnp.array([2j, 0j])).tolist()
+        [-0.5j, 0j]
+    """
+    square = x.real**2 + x.imag**2
+    inverse = jnp.where(square == 0, 0, 1 / jnp.where(square == 0, 1, square))
+    return jax.lax.complex(x.real * inverse, -x.imag * inverse)
 
 
 def _starting_points(coefficients: tuple[Array, ...]) -> tuple[Array, ...]:

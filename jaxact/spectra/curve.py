@@ -16,16 +16,19 @@ Im w > 0, Im G < 0 and Im G_companion < 0.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from jaxact.numerics.polynomial import monic_roots
+from jaxact.numerics.polynomial import monic_roots, reciprocal
 
 _ABERTH_STEPS = 20
-_QUADRATIC_STEPS = 3
+# Heights of the first polishing steps over the height of selection: from one to the next the
+# cubic term, height^1.5, stays below the new height. Newton steps at height 0 follow.
+_LADDER = (1e-2, 1e-5, 0.0)
 _NEWTON_STEPS = 3
 
 
@@ -67,14 +70,20 @@ def branch(
     below = z.imag < 0
     upper = jnp.where(below, jnp.conj(z), z)
     lift = 1e-7 if eps < 1e-10 else 1e-4
-    lifted = jax.lax.complex(upper.real, jnp.maximum(upper.imag, lift * jnp.abs(upper)))
 
     # In u = w / unit all coefficients are of order one, so no power overflows.
-    s, phi, psi, unit = (x.astype(z.dtype) for x in (s, phi, psi, _unit(z, phi, psi)))
+    unit = _unit(z, phi, psi)
+    s, phi, psi, unit = (x.astype(z.dtype) for x in (s, phi, psi, unit))
     parts = _scaled_parts(s, phi, psi, unit)
-    y, t = psi * lifted / unit, s / unit
+    t = s / unit
+
+    def at_height(height: Any) -> Array:
+        floor = (lift * height * jnp.abs(upper)).astype(upper.real.dtype)
+        return psi * jax.lax.complex(upper.real, jnp.maximum(upper.imag, floor)) / unit
+
+    y = at_height(1.0)
     u = _select(monic_roots(_coefficients(y, t, *parts), _ABERTH_STEPS), y, t, *parts)
-    u = _carry(u, psi * upper / unit, t, *parts)
+    u = _carry(u, at_height, t, *parts)
     on_axis = (upper.imag == 0) & (jnp.abs(u.imag) <= 16 * eps * jnp.abs(u))
     w = unit * jax.lax.complex(u.real, jnp.where(on_axis, 0, u.imag))
     return jnp.where(below, jnp.conj(w), w)
@@ -88,7 +97,7 @@ def _branch_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     residual = functools.partial(_residual, unit=unit)
     shift = jax.jvp(functools.partial(residual, w), primals, tangents)[1]
     slope = jax.jvp(lambda v: residual(v, *primals), (w,), (jnp.ones_like(w),))[1]
-    return w, jnp.where(slope == 0, 0, -shift / jnp.where(slope == 0, 1, slope))
+    return w, -shift * reciprocal(slope)
 
 
 def factors(w: Any, z: Any, s: Any, phi: Any, psi: Any) -> tuple[Any, Any]:
@@ -155,22 +164,27 @@ def _sine(x: Array) -> Array:
     return x.imag / jnp.where(size == 0, 1, size)
 
 
-def _carry(u: Array, y: Any, t: Any, a1: Any, a2: Any, b1: Any, b2: Any) -> Array:
-    """Polish u at the actual z.
+def _carry(
+    u: Array, at_height: Callable[[Any], Array], t: Any, a1: Any, a2: Any, b1: Any, b2: Any
+) -> Array:
+    """Bring u down to the actual z and polish it.
 
     Steps to the nearer root of the local quadratic come first, because near an edge of the
-    support the root is nearly double and Newton's method would only halve the distance.
+    support the root is nearly double: Newton's method would only halve the distance, and a
+    single step from the height of selection might end at the other of the two.
     """
-    for step in range(_QUADRATIC_STEPS + _NEWTON_STEPS):
+    heights = jnp.asarray(_LADDER + (0.0,) * _NEWTON_STEPS, u.real.dtype)
+
+    def polish(i: Array, u: Array) -> Array:
+        y = at_height(heights[i])
         first, second = u * u + a1 * u + a2, u * u + b1 * u + b2
         d_first, d_second = 2 * u + a1, 2 * u + b1
         value = first * second - y * u * (u - t) ** 2
         slope = d_first * second + first * d_second - y * (u - t) * (3 * u - t)
-        bottom = slope
-        if step < _QUADRATIC_STEPS:
-            bend = 2 * (first + second + d_first * d_second) - y * (6 * u - 4 * t)
-            root = jnp.sqrt(slope * slope - 2 * value * bend)
-            agrees = (slope * jnp.conj(root)).real >= 0
-            bottom = (slope + jnp.where(agrees, root, -root)) / 2
-        u = u - jnp.where(bottom == 0, 0, value / jnp.where(bottom == 0, 1, bottom))
-    return u
+        bend = 2 * (first + second + d_first * d_second) - y * (6 * u - 4 * t)
+        root = jnp.sqrt(slope * slope - 2 * value * bend)
+        agrees = (slope * jnp.conj(root)).real >= 0
+        quadratic = (slope + jnp.where(agrees, root, -root)) / 2
+        return u - value * reciprocal(jnp.where(i < len(_LADDER), quadratic, slope))
+
+    return jax.lax.fori_loop(0, len(_LADDER) + _NEWTON_STEPS, polish, u)

@@ -34,8 +34,9 @@ def edges(law: Law) -> Support:
         law: the law.
 
     Returns:
-        A `Support`. A hard edge, where the density diverges, is an edge at exactly 0 (n1 = m,
-        or for linear f also n0 = n1 or n0 = m); an atom at 0 is not an edge, see `atom`.
+        A `Support`. A hard edge, where the density diverges, is an edge at exactly 0 (n1 = m;
+        for linear f where the two smallest of n0, n1, m agree); an atom at 0 is not an edge,
+        see `atom`.
 
     Raises:
         ValueError: if the law is not valid.
@@ -72,38 +73,35 @@ def atom(law: Law) -> Float[Array, ""]:
 
 @jax.jit
 def _edges(law: Law) -> Support:
-    s, phi, psi = unit_parameters(law)
-    x = curve(_critical_points(s, phi, psi), s, phi, psi)
+    at = unit_parameters(law)
+    w, count, hard = _select(*jax.lax.stop_gradient(at))
+    # One differentiated Newton step makes the first derivatives of w exact, hence also the
+    # second derivatives of the critical values z(w).
+    value, slope = horner(_quintic(*at), w)
+    w = w - jnp.where(slope == 0, 0, value / jnp.where(slope == 0, 1, slope))
+    x = jnp.where(hard, 0, curve(w, *at))
+    return Support(law.eta * x, count)
+
+
+def _select(s: Array, phi: Array, psi: Array) -> tuple[Array, Array, Array]:
+    """The four w of the edges, how many are edges, and which of them are hard edges at 0."""
+    roots = monic_roots(tuple(jax.lax.complex(c, 0 * c) for c in _quintic(s, phi, psi)), 32)
+    w = jnp.stack([root.real for root in roots])
+    x = curve(w, s, phi, psi)
     # Below this a critical value is a hard edge at 0 seen through rounding.
     tiny = 64 * float(jnp.finfo(x.dtype).eps)
     x = jnp.where(jnp.isfinite(x) & (x > tiny), x, 0)
-    x = jnp.concatenate([jnp.zeros_like(x[:1]), jnp.sort(x)])
+    order = jnp.argsort(x)
+    w, x = (jnp.concatenate([jnp.zeros_like(v[:1]), v[order]]) for v in (w, x))
     # Between neighbours the density is positive throughout or zero throughout.
-    middle = jax.lax.stop_gradient((x[:-1] + x[1:]) / 2)
-    on = unit_density(*jax.lax.stop_gradient((s, phi, psi)), middle) > 0
+    on = unit_density(s, phi, psi, (x[:-1] + x[1:]) / 2) > 0
     never = jnp.zeros_like(on[:1])
     switches = jnp.concatenate([never, on]) != jnp.concatenate([on, never])
     count = jnp.minimum(jnp.sum(switches, dtype=jnp.int32), 4)
-    ranked = x[jnp.argsort(~switches, stable=True)][:4]
-    top = ranked[count - 1]
-    found = jnp.where(jnp.arange(4, dtype=jnp.int32) < count, ranked, top)
-    return Support(law.eta * found, count)
-
-
-def _critical_points(s: Array, phi: Array, psi: Array) -> Array:
-    """Real parts of the roots of the monic quintic z'(w) = 0, as a vector of 5.
-
-    The two last Newton steps are differentiated, which makes first derivatives of the points,
-    and so second derivatives of z at them, exact.
-    """
-    at = _quintic(*jax.lax.stop_gradient((s, phi, psi)))
-    roots = monic_roots(tuple(jax.lax.complex(c, jnp.zeros_like(c)) for c in at), 32)
-    w = jnp.stack([root.real for root in roots])
-    coefficients = _quintic(s, phi, psi)
-    for _ in range(2):
-        value, slope = horner(coefficients, w)
-        w = w - jnp.where(slope == 0, 0, value / jnp.where(slope == 0, 1, slope))
-    return w
+    place = jnp.minimum(jnp.arange(4, dtype=jnp.int32), count - 1)
+    chosen = jnp.argsort(~switches, stable=True)[place]
+    hard = x[chosen] == 0
+    return jnp.where(hard, w[chosen[3]], w[chosen]), count, hard
 
 
 def _quintic(s: Array, phi: Array, psi: Array) -> tuple[Array, ...]:

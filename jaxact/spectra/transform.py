@@ -106,12 +106,14 @@ def unit_density(s: Array, phi: Array, psi: Array, x: Array) -> Array:
 
 @jax.jit
 def _stieltjes(law: Law, z: Array) -> Array:
-    return _transforms(*unit_parameters(law), _as_complex(z / law.eta))[0] / law.eta
+    eta = law.eta.astype(z.dtype)
+    return _transforms(*unit_parameters(law), z / eta)[0] / eta
 
 
 @jax.jit
 def _companion(law: Law, z: Array) -> Array:
-    return _transforms(*unit_parameters(law), _as_complex(z / law.eta))[1] / law.eta
+    eta = law.eta.astype(z.dtype)
+    return _transforms(*unit_parameters(law), z / eta)[1] / eta
 
 
 @jax.jit
@@ -135,4 +137,5 @@ def _at_points(law: Law, z: ArrayLike) -> tuple[Law, Array]:
     checks.finite("z", z)
     if checks.is_concrete(z) and (np.asarray(z) == 0).any():
         raise ValueError("z must be nonzero (the transform may have a pole at 0), got 0")
-    return prepared(law, z)
+    law, z = prepared(law, z)
+    return law, _as_complex(z)
