@@ -139,7 +139,7 @@ def bit_error(
     leading orders.
     """
     F = _prepare(N, F, rectified)
-    checks.between("K", K, 1, math.inf)
+    checks.between("K", K, 1.0, math.inf)
     return _deliver(_bit_error, F, K, N)
 
 

@@ -242,7 +242,7 @@ def _descend(
     done: Array,
 ) -> Retrieval:
     """Step until every state of the chunk is a fixed point or has used up its sweeps."""
-    places = jnp.arange(max_sweeps + 1)[None, :]
+    places = jnp.arange(max_sweeps + 1, dtype=found.sweeps.dtype)[None, :]
 
     def unfinished(found: Retrieval) -> Array:
         return ~found.converged & (found.sweeps < max_sweeps)

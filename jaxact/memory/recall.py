@@ -78,7 +78,7 @@ def measure_recall(
     F = as_interaction(F)
     checks.key("key", key)
     check_run(patterns, F, mode, max_sweeps, chunk)
-    checks.between("flips", flips, 0, 1)
+    checks.between("flips", flips, 0.0, 1.0)
     checks.integer("probes", probes, 1)
     spins = floating(patterns)
     return _measure(

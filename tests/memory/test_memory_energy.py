@@ -1,4 +1,4 @@
-"""The energy and its differences, against the definition, the paper's tables and finite differences."""
+"""The energy and its differences: definition, tables of the paper, finite differences."""
 
 import jax
 import jax.numpy as jnp
@@ -155,7 +155,7 @@ def test_an_anchored_energy_has_the_same_derivatives_as_a_plain_one(rng):
         return jax.grad(lambda p, s: memory.energy(p / 40, s, F), argnums=(0, 1))(patterns, state)
 
     single = slopes(jnp.float32(patterns), jnp.float32(state))
-    with jax.enable_x64(True):
+    with jax.enable_x64(True):  # noqa: FBT003
         double = slopes(jnp.float64(patterns), jnp.float64(state))
     for low, high in zip(single, double, strict=True):
         np.testing.assert_allclose(low, high, rtol=1e-3, atol=1e-4 * np.abs(high).max())
