@@ -72,7 +72,9 @@ def test_simulated_bits_fail_as_often_as_the_theory_says(n, rectified, K, rng):
         patterns = jnp.float32(rng.choice([-1, 1], (K, 200)))
         gaps = memory.gaps(patterns, patterns[:50], F.normalised(200), method="matmul")
         wrong.append(float((gaps * patterns[:50] < 0).mean()))
-    assert np.mean(wrong) == pytest.approx(memory.bit_error(200, n, K, rectified=rectified), rel=0.1)
+    assert np.mean(wrong) == pytest.approx(
+        memory.bit_error(200, n, K, rectified=rectified), rel=0.1
+    )
 
 
 def test_the_memory_of_an_activation_is_predicted_too(rng):
