@@ -10,8 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxact.activation import Activation
-from jaxact.memory.dynamics import check_run, dynamic, run
-from jaxact.memory.interaction import Interaction, Reals, Scalar, as_interaction, floating
+from jaxact.memory.dynamics import check_run, run
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    Scalar,
+    anonymous,
+    as_interaction,
+    floating,
+)
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -84,7 +91,7 @@ def measure_recall(
     return _measure(
         key,
         spins,
-        dynamic(F, spins.shape[1]),
+        anonymous(F.normalised(spins.shape[1])),
         jnp.asarray(flips, spins.dtype),
         probes=int(probes),
         mode=mode,
