@@ -11,9 +11,16 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.interaction import Interaction, Reals, Scalar, as_interaction, polynomial
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    Scalar,
+    as_interaction,
+    on_host,
+    polynomial,
+)
 from jaxact.memory.interaction import rectified as rectified_power
-from jaxact.numerics import checks, double
+from jaxact.numerics import checks
 
 
 def alpha(n: int, error: Scalar = 0.005, *, rectified: bool = False) -> float | Float[Array, ""]:
@@ -139,7 +146,7 @@ def bit_error(
     leading orders.
     """
     F = _prepare(N, F, rectified)
-    checks.between("K", K, 1, math.inf)
+    checks.between("K", K, 1.0, math.inf)
     return _deliver(_bit_error, F, K, N)
 
 
@@ -220,7 +227,7 @@ def _deliver(kernel: Any, F: Interaction, value: Any, N: int) -> Any:
     """The kernel in float64 on the host where all is concrete, else as part of the trace."""
     if not checks.is_concrete(F, value):
         return kernel(F, jnp.asarray(value, jnp.result_type(float)), N)
-    result = np.asarray(double(kernel)(F, np.asarray(value, np.float64), N))
+    result = on_host(kernel, F, np.asarray(value, np.float64), N, static=(2,))
     return float(result) if result.ndim == 0 else jnp.asarray(result, jnp.result_type(float))
 
 
@@ -231,7 +238,7 @@ def _check_error(error: Any) -> None:
 
 
 def _margin_squared(error: Any) -> float:
-    return float(double(ndtri)(np.asarray(error, np.float64))) ** 2
+    return float(on_host(ndtri, np.asarray(error, np.float64))) ** 2
 
 
 def _log_double_factorial(n: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
 from jaxact.memory.energy import EXACT, anchored, common, spin_field
-from jaxact.memory.interaction import Interaction, Reals, as_interaction
+from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -108,18 +107,13 @@ def retrieve(
     found = run(
         spins,
         probes[None] if single else probes,
-        dynamic(F, spins.shape[1]),
+        anonymous(F.normalised(spins.shape[1])),
         key if order == "random" else None,
         mode=mode,
         max_sweeps=int(max_sweeps),
         chunk=int(chunk),
     )
     return jax.tree.map(lambda leaf: leaf[0], found) if single else found
-
-
-def dynamic(F: Interaction, N: int) -> Interaction:
-    """The normalised F, without the fields that compiled code does not depend on."""
-    return dataclasses.replace(F.normalised(N), name="", convex=None)
 
 
 @functools.partial(jax.jit, static_argnames=("mode", "max_sweeps", "chunk"))
@@ -242,7 +236,7 @@ def _descend(
     done: Array,
 ) -> Retrieval:
     """Step until every state of the chunk is a fixed point or has used up its sweeps."""
-    places = jnp.arange(max_sweeps + 1)[None, :]
+    places = jnp.arange(max_sweeps + 1, dtype=found.sweeps.dtype)[None, :]
 
     def unfinished(found: Retrieval) -> Array:
         return ~found.converged & (found.sweeps < max_sweeps)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.interaction import Interaction, Reals, as_interaction, floating
+from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
 from jaxact.numerics import checks
 
 EXACT = jax.lax.Precision.HIGHEST
@@ -68,7 +68,7 @@ def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[
 
     Source: Krotov & Hopfield 2016, eq. 2.
     """
-    return _energy(*_check(patterns, state), as_interaction(F))
+    return _energy(*_check(patterns, state), anonymous(as_interaction(F)))
 
 
 def gaps(
@@ -116,7 +116,7 @@ def gaps(
         checks.spins("state", state)
     binary = method == "matmul" or (method == "auto" and _binary(patterns) and _binary(state))
     kernel = _gaps_matmul if binary else _gaps_direct
-    return kernel(*_check(patterns, state), as_interaction(F))
+    return kernel(*_check(patterns, state), anonymous(as_interaction(F)))
 
 
 def anchored(F: Interaction, h: Float[Array, "*batch K"]) -> tuple[Callable[[Array], Array], Any]:

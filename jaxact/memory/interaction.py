@@ -244,6 +244,11 @@ def as_interaction(F: Any) -> Interaction:
     )
 
 
+def anonymous(F: Interaction) -> Interaction:
+    """F without the static fields that compiled code does not depend on: they never retrace."""
+    return dataclasses.replace(F, name="", convex=None)
+
+
 def floating(value: Reals) -> Float[Array, " *batch"]:
     """An array of the value's own floating dtype, or of JAX's default one for integers."""
     array = jnp.asarray(value)
@@ -251,9 +256,15 @@ def floating(value: Reals) -> Float[Array, " *batch"]:
     return array if is_floating else array.astype(jnp.result_type(float))
 
 
+def on_host(fn: Callable[..., Any], *args: Any, static: tuple[int, ...] = ()) -> np.ndarray:
+    """The value of fn in float64, also while JAX traces something else around it."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(double(jax.jit(fn, static_argnums=static))(*args))
+
+
 def _nondecreasing(act: Activation) -> bool:
     grid = np.linspace(-_CONVEX_RANGE, _CONVEX_RANGE, 1025) + 1e-3
-    values = np.asarray(double(jax.jit(act.fn))(grid, *act.theta))
+    values = on_host(act.fn, grid, *act.theta)
     return bool((np.diff(values) >= -1e-12 * (1 + np.abs(values[1:]))).all())
 
 
@@ -261,8 +272,7 @@ def _nondecreasing(act: Activation) -> bool:
 def _homogeneous_degree(fn: Callable[[Any], Any]) -> int | None:
     """The integer d with F(c h) = c^d F(h) at sampled h and c > 0, or None."""
     h = np.array([0.3, 0.7, 1.1, -0.3, -0.7, -1.1])
-    values = double(jax.jit(fn))(np.stack([h, 2 * h, 8 * h]))
-    once, twice, eight = np.asarray(values)
+    once, twice, eight = on_host(fn, np.stack([h, 2 * h, 8 * h]))
     at = np.argmax(np.abs(once))
     if once[at] == 0 or twice[at] / once[at] < 1.5:
         return None

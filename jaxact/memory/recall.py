@@ -10,8 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxact.activation import Activation
-from jaxact.memory.dynamics import check_run, dynamic, run
-from jaxact.memory.interaction import Interaction, Reals, Scalar, as_interaction, floating
+from jaxact.memory.dynamics import check_run, run
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    Scalar,
+    anonymous,
+    as_interaction,
+    floating,
+)
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -78,13 +85,13 @@ def measure_recall(
     F = as_interaction(F)
     checks.key("key", key)
     check_run(patterns, F, mode, max_sweeps, chunk)
-    checks.between("flips", flips, 0, 1)
+    checks.between("flips", flips, 0.0, 1.0)
     checks.integer("probes", probes, 1)
     spins = floating(patterns)
     return _measure(
         key,
         spins,
-        dynamic(F, spins.shape[1]),
+        anonymous(F.normalised(spins.shape[1])),
         jnp.asarray(flips, spins.dtype),
         probes=int(probes),
         mode=mode,

@@ -1,4 +1,4 @@
-"""The energy and its differences, against the definition, the paper's tables and finite differences."""
+"""The energy and its differences: definition, tables of the paper, finite differences."""
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +104,14 @@ def test_energies_and_gaps_out_of_range_are_infinite_and_never_nan(rng):
         if F is not odd:  # there the pattern and its stored opposite cancel
             np.testing.assert_array_equal(np.sign(g), patterns[0])
         assert not np.isnan(memory.energy(patterns, patterns, F)).any()
-    zero = memory.energy(patterns, np.zeros(784, np.float32), even)
-    assert zero == 0
+    assert memory.energy(patterns, np.zeros(784, np.float32), even) == 0
+    # Two overlaps out of range that cancel, and one that is negative.
+    assert memory.energy(patterns[:2], patterns[0], odd) == 0
+    assert memory.energy(patterns[1:2], patterns[0], even) == -np.inf
+    assert memory.energy(patterns[1:2], patterns[0], odd) == np.inf
+    opposite = memory.gaps(patterns[1:2], patterns[0], even.normalised(784))
+    assert np.isfinite(opposite).all()
+    np.testing.assert_array_equal(np.sign(opposite), patterns[0])
 
 
 def test_general_patterns_use_the_definition(rng, x64):
@@ -155,7 +161,7 @@ def test_an_anchored_energy_has_the_same_derivatives_as_a_plain_one(rng):
         return jax.grad(lambda p, s: memory.energy(p / 40, s, F), argnums=(0, 1))(patterns, state)
 
     single = slopes(jnp.float32(patterns), jnp.float32(state))
-    with jax.enable_x64(True):
+    with jax.enable_x64(True):  # noqa: FBT003
         double = slopes(jnp.float64(patterns), jnp.float64(state))
     for low, high in zip(single, double, strict=True):
         np.testing.assert_allclose(low, high, rtol=1e-3, atol=1e-4 * np.abs(high).max())
