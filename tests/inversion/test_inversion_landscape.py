@@ -47,9 +47,8 @@ def test_angle_map_values_and_slope(x64):
     np.testing.assert_allclose(inversion.angle_map(tiny), series, rtol=1e-6)
     slope = jax.vmap(jax.grad(inversion.angle_map))(tiny)
     np.testing.assert_allclose(slope, 1 - 2 * tiny / (3 * math.pi), rtol=1e-5)
-    with jax.enable_x64(False):
-        narrow = inversion.angle_map(jnp.float32(0.05))
-        assert narrow.dtype == jnp.float32
+    narrow = inversion.angle_map(jnp.float32(0.05))
+    assert narrow.dtype == jnp.float32
     assert float(narrow) == pytest.approx(float(inversion.angle_map(0.05)), rel=1e-4)
 
 

@@ -87,11 +87,11 @@ def test_a_traced_mask_is_refused():
 @pytest.mark.fast
 def test_bad_problems(generator):
     y = jnp.ones((6, 5))
-    key = jax.random.key(0)
 
     def refused(error, message, *args, **options):
+        options = {"latent": K, "key": jax.random.key(0)} | options
         with pytest.raises(error, match=message):
-            inversion.invert(*args, **({"latent": K, "key": key} | options))
+            inversion.invert(*args, **options)
 
     refused(ValueError, r"y must have shape \(6, 5\), got \(5,\)", generator, jnp.ones(5))
     bad = y.at[1, 2].set(jnp.nan)

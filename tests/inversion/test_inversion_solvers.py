@@ -57,7 +57,7 @@ def test_the_prior_is_ridge_regression(solver, x64, rng):
         generator, y, latent=K, solver=solver, restarts=2, prior=0.7, key=jax.random.key(0)
     )
     expected = np.linalg.solve(matrix.T @ matrix + 0.7 * np.eye(K), matrix.T @ y)
-    np.testing.assert_allclose(found.latent, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.latent, expected, rtol=1e-10)
     loss = 0.5 * np.sum((matrix @ expected - y) ** 2) + 0.35 * expected @ expected
     assert float(found.loss) == pytest.approx(loss)
 
@@ -85,7 +85,8 @@ def test_noisy_nonlinear_problem_agrees_with_scipy(solver, nonlinear):
         ftol=1e-14,
         gtol=1e-14,
     )
-    np.testing.assert_allclose(found.latent, peer.x, atol=1e-4)
+    second = isinstance(solver, inversion.LevenbergMarquardt | inversion.GaussNewton)
+    np.testing.assert_allclose(found.latent, peer.x, atol=1e-7 if second else 1e-4)
     assert float(found.loss) == pytest.approx(peer.cost, rel=1e-8)
     assert bool(found.converged)
 
