@@ -125,16 +125,18 @@ def test_flat_directions_get_zero_derivative_not_nan():
 def test_vmap_and_jit_agree_with_single_calls(problem):
     weights, _, y, noise = problem
     scale = jnp.asarray([0.0, 1.0, 2.0])
-    keys = jax.random.split(jax.random.key(4), 3)
+
+    def keys():
+        return jax.random.split(jax.random.key(4), 3)
 
     def one(s, key):
         found = solve(weights, y + s * noise, key=key)
         return found.latent, found.loss, found.converged
 
-    batch = jax.vmap(one)(scale, keys)
-    compiled = jax.jit(jax.vmap(one))(scale, keys)
+    batch = jax.vmap(one)(scale, keys())
+    compiled = jax.jit(jax.vmap(one))(scale, keys())
     for i in range(3):
-        single = one(scale[i], keys[i])
+        single = one(scale[i], keys()[i])
         for a, b, c in zip(batch, compiled, single, strict=True):
             np.testing.assert_allclose(a[i], c, rtol=1e-5, atol=1e-12)
             np.testing.assert_allclose(b[i], c, rtol=1e-5, atol=1e-12)

@@ -50,6 +50,21 @@ def test_boolean_gather_multiply_and_permuted_masks_give_the_same_latent(generat
 
 
 @pytest.mark.fast
+def test_masks_work_and_are_checked_inside_jit(generator):
+    z = jnp.array([0.5, -1.0, 0.2])
+    see = inversion.mask(np.arange(12))
+
+    @jax.jit
+    def latent(y):
+        return inversion.invert(generator, y, latent=z[None] + 0.1, operator=see).latent
+
+    np.testing.assert_allclose(latent(see(generator(z))), z, atol=1e-4)
+    far = inversion.mask([30])
+    with pytest.raises(ValueError, match="positions below 30"):
+        jax.jit(lambda v: inversion.certificate(generator, v, operator=far))(z)
+
+
+@pytest.mark.fast
 def test_masks_compose_with_functions(generator):
     see = inversion.mask(np.arange(10, 25))
 
