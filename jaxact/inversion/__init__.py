@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jaxact.inversion.certificate import Certificate as Certificate
 from jaxact.inversion.certificate import certificate as certificate
+from jaxact.inversion.certificate import pose as pose
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
 from jaxact.inversion.invert import Inversion as Inversion

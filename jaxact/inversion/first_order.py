@@ -80,9 +80,11 @@ def _descend(
     value, gradient = jax.value_and_grad(problem.objective)(current)
     better = value < loss
     z, loss = jnp.where(better, current, z), jnp.where(better, value, loss)
-    update, inner = optax.with_extra_args_support(transform).update(
-        gradient, inner, current, value=value, grad=gradient, value_fn=problem.objective
-    )
+    with jax.numpy_dtype_promotion("standard"):  # optax itself promotes, in Adam for one
+        update, inner = optax.with_extra_args_support(transform).update(
+            gradient, inner, current, value=value, grad=gradient, value_fn=problem.objective
+        )
+        fresh = optax.apply_updates(current, update)
     slope = jnp.linalg.norm(gradient) * jnp.linalg.norm(current)
     converged = slope <= tolerance(solver, z) * value
-    return z, loss, (optax.apply_updates(current, update), inner), converged
+    return z, loss, (fresh, inner), converged

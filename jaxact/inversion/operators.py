@@ -93,8 +93,11 @@ def check_operator(operator: Any, shape: tuple[int, ...]) -> None:
             f"got a mask of shape {operator.shape}"
         )
     size = int(np.prod(shape))
-    if checks.is_concrete(operator.indices) and int(np.asarray(operator.indices).max()) >= size:
+    if not checks.is_concrete(operator.indices):
+        return
+    largest = int(np.asarray(operator.indices).max())
+    if largest >= size:
         raise ValueError(
             f"operator must observe positions below {size} (the generator's output has shape "
-            f"{shape}), got {int(np.asarray(operator.indices).max())}"
+            f"{shape}), got {largest}"
         )

@@ -30,6 +30,10 @@ class Problem:
     prior: Leaf
     shape: tuple[int, ...]
 
+    def replace(self, y: Array) -> Problem:
+        """The same problem with other measurements."""
+        return Problem(self.generator, self.operator, y, self.prior, self.shape)
+
     def hoisted(self, z: Float[Array, " k"]) -> Problem:
         """The same problem, with traced values in closures of its functions made into leaves."""
         generator = hoist(self.generator, z.reshape(self.shape))

@@ -13,6 +13,7 @@ from jaxact.inversion.problem import Problem
 from jaxact.numerics.pytrees import Leaf, pytree
 
 _SHRINK, _GROW = 0.2, 4.0
+_SHRINKING = 0.7
 
 
 @pytree()
@@ -28,7 +29,8 @@ class GaussNewton:
         cg_steps: the most CG iterations a step, >= 1.
         steps: the most iterations, >= 1.
         tol: converged when ||A G(z) - y|| <= tol ||y||, when a lightly damped step moves z by
-            less than tol ||z||, or when no step can lower F. None: 16 units of rounding.
+            less than tol ||z||, or when no step can lower F or keep shrinking where F is flat to
+            rounding. None: 16 units of rounding.
         cg_tol: CG stops when its residual has fallen by this factor.
 
     Example:
@@ -42,9 +44,9 @@ class GaussNewton:
     tol: Leaf = None
     cg_tol: Leaf = 1e-3
 
-    def init(self, problem: Problem, z: Array) -> Array:
-        """The first damping."""
-        return jnp.asarray(self.damping, z.dtype)
+    def init(self, problem: Problem, z: Array) -> Any:
+        """The first damping, and no step yet."""
+        return _start(self, z)
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One damped step; see `jaxact.inversion.loop.Solver`."""
@@ -55,7 +57,7 @@ class GaussNewton:
         along = push(gradient)
         size = gradient @ gradient
         scale = prior + jnp.where(size > 0, along @ along / jnp.where(size > 0, size, 1), 1)
-        shift = prior + state * scale
+        shift = prior + state[0] * scale
         move = conjugate_gradient(
             lambda v: pull(push(v))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
         )
@@ -84,9 +86,9 @@ class LevenbergMarquardt:
     steps: Leaf = 40
     tol: Leaf = None
 
-    def init(self, problem: Problem, z: Array) -> Array:
-        """The first damping."""
-        return jnp.asarray(self.damping, z.dtype)
+    def init(self, problem: Problem, z: Array) -> Any:
+        """The first damping, and no step yet."""
+        return _start(self, z)
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One damped step; see `jaxact.inversion.loop.Solver`."""
@@ -95,27 +97,40 @@ class LevenbergMarquardt:
         gradient = r @ jacobian + prior * z
         normal = jacobian.T @ jacobian
         scale = prior + jnp.trace(normal) / z.size
-        damped = normal + (prior + state * scale) * jnp.eye(z.size, dtype=z.dtype)
+        damped = normal + (prior + state[0] * scale) * jnp.eye(z.size, dtype=z.dtype)
         factor = jax.scipy.linalg.cho_factor(damped, lower=True)
         move = jax.scipy.linalg.cho_solve(factor, -gradient)
         return _accept(self, problem, z, loss, state, move, gradient)
 
 
+def _start(solver: Any, z: Array) -> tuple[Array, Array]:
+    """The damping mu and the length of the last step."""
+    return jnp.asarray(solver.damping, z.dtype), jnp.asarray(jnp.inf, z.dtype)
+
+
 def _accept(
-    solver: Any, problem: Problem, z: Array, loss: Array, mu: Array, move: Array, gradient: Array
+    solver: Any, problem: Problem, z: Array, loss: Array, state: Any, move: Array, gradient: Array
 ) -> Any:
-    trial = problem.objective(z + move)
-    better = trial < loss
+    mu, last = state
     eps = float(jnp.finfo(z.dtype).eps)
-    short = jnp.linalg.norm(move) <= tolerance(solver, z) * jnp.linalg.norm(z)
-    # A rejected step that is short, or that promised less than rounding, shows that no step
-    # lowers F any more; a short accepted one shows it only if damping did not shorten it.
-    settled = short | (-(gradient @ move) <= 16 * eps * loss)
-    converged = jnp.where(better, short & (mu <= jnp.asarray(solver.damping, z.dtype)), settled)
+    trial = problem.objective(z + move)
+    length = jnp.linalg.norm(move)
+    short = length <= tolerance(solver, z) * jnp.linalg.norm(z)
+    # Near a minimum with a residual, F is flat to rounding while z is still sqrt(eps) away:
+    # there a step is judged by whether the steps keep shrinking, as they do near a minimum.
+    noise = 16 * eps * loss
+    flat = -(gradient @ move) <= noise
+    shrinking = flat & (jnp.abs(trial - loss) <= noise) & (length <= _SHRINKING * last)
+    better = (trial < loss) & ~flat | shrinking
+    # A rejected step that is short or flat shows that no step lowers F any more; a short
+    # accepted one shows it only if damping did not shorten it.
+    light = mu <= jnp.asarray(solver.damping, z.dtype)
+    converged = jnp.where(better, short & light, short | flat)
+    grown = jnp.maximum(_GROW * mu, eps)
     return (
         jnp.where(better, z + move, z),
         jnp.where(better, trial, loss),
-        jnp.where(better, _SHRINK * mu, jnp.maximum(_GROW * mu, eps)),
+        (jnp.where(better, _SHRINK * mu, grown), jnp.where(better, length, last)),
         converged,
     )
 
