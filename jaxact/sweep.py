@@ -207,7 +207,7 @@ def _fingerprint(jaxpr: Any, fn: Any, inputs: Any) -> str:
     # Addresses of Python objects differ from process to process.
     digest.update(re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode())
     for leaf in jax.tree.leaves((jaxpr.consts, fn, inputs)):
-        if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         array = np.ascontiguousarray(leaf)
         digest.update(f"{array.dtype}{array.shape}".encode())
