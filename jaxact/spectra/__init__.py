@@ -1,0 +1,24 @@
+"""Spectra: what a random layer with an activation does to eigenvalues, and how it memorises.
+
+Nonlinear random matrix theory (Pennington & Worah, NIPS 2017), exact and differentiable: Gaussian
+moments, the limiting law of Y Y^T / m for Y = f(W X), its density, edges and moments, the training
+error of random features, and the simulation beside them. Edges, atoms and small ridges deserve
+float64: `jaxact.numerics.double` or `jax.enable_x64`.
+"""
+
+from __future__ import annotations
+
+from jaxact.spectra.ensemble import simulate as simulate
+from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
+from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
+from jaxact.spectra.gaussian import moments as moments
+from jaxact.spectra.limit import Law as Law
+from jaxact.spectra.limit import law as law
+from jaxact.spectra.ridge import training_error as training_error
+from jaxact.spectra.series import moment as moment
+from jaxact.spectra.support import Support as Support
+from jaxact.spectra.support import atom as atom
+from jaxact.spectra.support import edges as edges
+from jaxact.spectra.transform import companion as companion
+from jaxact.spectra.transform import density as density
+from jaxact.spectra.transform import stieltjes as stieltjes

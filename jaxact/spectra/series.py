@@ -1,0 +1,61 @@
+"""Moments of a layer's limiting law, by Lagrange inversion of its spectral curve."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxact.numerics import checks
+from jaxact.spectra.limit import Law, prepared, unit_parameters
+
+
+def moment(law: Law, k: int) -> Float[Array, ""]:
+    """The k-th moment of the law, lim E tr M^k / n1.
+
+    m_k = psi^(1-k) / k [v^(k-1)] p'(v) ((1 + phi p(v)) (1 + psi p(v)))^k, where
+    p = (eta - zeta) v + zeta v / (1 - zeta v): Lagrange inversion of the spectral curve. So
+    m_1 = eta and m_2 = eta^2 (1 + phi / psi) + zeta^2 / psi.
+
+    Args:
+        law: the law.
+        k: an integer >= 0; one compilation each.
+
+    Returns:
+        m_k, a scalar.
+
+    Raises:
+        ValueError: if k is negative, or the law is not valid.
+        TypeError: if k is not an integer.
+
+    Differentiable in the law.
+
+    Example:
+        >>> round(float(moment(Law(eta=1.0, zeta=0.3, phi=0.5, psi=0.75), 3)), 6)
+        4.092444
+    """
+    checks.integer("k", k, 0)
+    return _moment(prepared(law)[0], k)
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _moment(law: Law, k: int) -> Array:
+    s, phi, psi = unit_parameters(law)
+    if k == 0:
+        return jnp.ones_like(s)
+    # p = v + s^2 v^2 + s^3 v^3 + ... in units of eta; series are vectors of k coefficients.
+    power = s ** jnp.arange(k, dtype=s.dtype)
+    p = jnp.concatenate([jnp.zeros_like(s)[None], jnp.ones_like(s)[None], s * power[1:]])[:k]
+    slope = jnp.concatenate([jnp.ones_like(s)[None], s * power[1:]])
+    slope = slope * jnp.arange(1, k + 1, dtype=s.dtype)
+    one = jnp.zeros_like(p).at[0].set(1)
+    step = _product(one + phi * p, one + psi * p)
+    series = jax.lax.fori_loop(0, k, lambda _, a: _product(a, step), slope)
+    return law.eta**k * psi ** (1 - k) / k * series[k - 1]
+
+
+def _product(a: Array, b: Array) -> Array:
+    """The product of two power series to the order of a."""
+    return jnp.convolve(a, b, precision=jax.lax.Precision.HIGHEST)[: a.shape[0]]

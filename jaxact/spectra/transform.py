@@ -1,0 +1,141 @@
+"""The Stieltjes transform of a layer's limiting law, and its density."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Complex, Float
+
+from jaxact.numerics import checks
+from jaxact.spectra.curve import branch, factors
+from jaxact.spectra.limit import Law, prepared, unit_parameters
+
+
+def stieltjes(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
+    """The Stieltjes transform G(z) = lim E tr (z - M)^-1 / n1, elementwise.
+
+    Args:
+        law: the law.
+        z: nonzero points, complex or real, any shape. On the real axis the limit from above is
+            returned: exactly real outside the support, -Im G / pi = density inside.
+
+    Returns:
+        G, complex, of z's shape.
+
+    Raises:
+        ValueError: if z is 0 or not finite, or the law is not valid.
+
+    Differentiable in the law and (holomorphically) in z, any number of times.
+
+    Source: Pennington & Worah, NIPS 2017, Theorem 1, solved as in `jaxact.spectra.curve`.
+
+    Example:
+        >>> mp = Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5)     # Marchenko-Pastur, n1 = m
+        >>> round(float(stieltjes(mp, -1.0).real), 4)
+        -0.618
+    """
+    return _stieltjes(*_at_points(law, z))
+
+
+def companion(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
+    """The Stieltjes transform of the m x m matrix Y^T Y / m, elementwise; see `stieltjes`.
+
+    G_companion(z) = (1 - c) / z + c G(z) with c = phi / psi = n1 / m, evaluated without the
+    cancellation that formula has near z = 0.
+
+    Args:
+        law: the law.
+        z: nonzero points, complex or real, any shape.
+
+    Returns:
+        G_companion, complex, of z's shape.
+
+    Raises:
+        ValueError: if z is 0 or not finite, or the law is not valid.
+
+    Differentiable in the law and (holomorphically) in z, any number of times.
+
+    Example:
+        >>> wide = Law(eta=1.0, zeta=0.3, phi=1.0, psi=0.5)     # n1 = 2 m
+        >>> round(float(companion(wide, -1.0).real), 4)
+        -0.424
+        >>> round(float((1 + 2 * stieltjes(wide, -1.0)).real), 4)
+        -0.424
+    """
+    return _companion(*_at_points(law, z))
+
+
+def density(law: Law, x: ArrayLike) -> Float[Array, "..."]:
+    """The density rho(x) = -Im G(x + i0) / pi of the absolutely continuous part, elementwise.
+
+    Args:
+        law: the law.
+        x: real points, any shape.
+
+    Returns:
+        rho of x's shape, with no smoothing: exactly 0 outside the support and for x <= 0 (an
+        atom at 0 is not part of it, see `atom`; at a hard edge rho grows like x^-1/2).
+
+    Raises:
+        ValueError: if x is not finite, or the law is not valid.
+
+    Differentiable in the law and in x, any number of times; the derivatives are infinite at an
+    edge of the support and given as 0 there.
+
+    Example:
+        >>> mp = Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5)
+        >>> [round(float(v), 4) for v in density(mp, jnp.array([-1.0, 1.0, 4.5]))]
+        [0.0, 0.2757, 0.0]
+    """
+    checks.finite("x", x)
+    return _density(*prepared(law, x))
+
+
+def unit_density(s: Array, phi: Array, psi: Array, x: Array) -> Array:
+    """The density at x, in units of eta."""
+    inside = x > 0
+    z = _as_complex(jnp.where(inside, x, 1))
+    g, _ = _transforms(s, phi, psi, z)
+    rho = -g.imag / math.pi
+    return jnp.where(inside & (rho > 0), rho, 0)
+
+
+@jax.jit
+def _stieltjes(law: Law, z: Array) -> Array:
+    eta = law.eta.astype(z.dtype)
+    return _transforms(*unit_parameters(law), z / eta)[0] / eta
+
+
+@jax.jit
+def _companion(law: Law, z: Array) -> Array:
+    eta = law.eta.astype(z.dtype)
+    return _transforms(*unit_parameters(law), z / eta)[1] / eta
+
+
+@jax.jit
+def _density(law: Law, x: Array) -> Array:
+    return unit_density(*unit_parameters(law), x / law.eta) / law.eta
+
+
+def _transforms(s: Array, phi: Array, psi: Array, z: Array) -> tuple[Array, Array]:
+    """G and the companion's G at complex z, in units of eta."""
+    w = branch(z, s, phi, psi)
+    s, phi, psi = (v.astype(z.dtype) for v in (s, phi, psi))
+    p_factor, r_factor = factors(w, z, s, phi, psi)
+    return r_factor / z, p_factor / z
+
+
+def _as_complex(z: Array) -> Array:
+    return z if jnp.iscomplexobj(z) else jax.lax.complex(z, jnp.zeros_like(z))
+
+
+def _at_points(law: Law, z: ArrayLike) -> tuple[Law, Array]:
+    checks.finite("z", z)
+    if checks.is_concrete(z) and (np.asarray(z) == 0).any():
+        raise ValueError("z must be nonzero (the transform may have a pole at 0), got 0")
+    law, z = prepared(law, z)
+    return law, _as_complex(z)
