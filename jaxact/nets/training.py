@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from jaxact.numerics import checks
+from jaxact.numerics.pytrees import callable_pytree
 
 
 def mse(prediction: Float[Array, "*shape"], target: Float[Array, "*shape"]) -> Float[Array, ""]:
@@ -101,9 +101,7 @@ def train(
     steps = 1000 if steps is None else steps
     checks.integer("steps", steps, 1)
     data = jax.tree.map(jnp.asarray, data)
-    # Partial makes a plain function a pytree (static); a callable pytree keeps its leaves.
-    leaves = jax.tree.leaves(apply)
-    fn = Partial(apply) if len(leaves) == 1 and leaves[0] is apply else apply
+    fn = callable_pytree(apply)
     chosen = optimizer or default_optimizer(3e-3, steps)
     return _run(fn, params, data, key, loss=loss, optimizer=chosen, steps=steps, batch=batch)
 

@@ -39,3 +39,17 @@ def pytree(*, static: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
         return made
 
     return wrap
+
+
+def callable_pytree(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` in a form that `jax.jit` takes as an argument.
+
+    A callable that is a pytree (a `Partial`, an `Activation`) keeps its leaves, so that one
+    compiled kernel serves every value of them; a plain function becomes static.
+
+    Example:
+        >>> jax.jit(lambda f, x: f(x))(callable_pytree(abs), -2.0)
+        Array(2., dtype=float32, weak_type=True)
+    """
+    leaves = jax.tree.leaves(fn)
+    return jax.tree_util.Partial(fn) if len(leaves) == 1 and leaves[0] is fn else fn

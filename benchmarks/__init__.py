@@ -1,0 +1,1 @@
+"""Comparisons with named peers: the error beside the time, one thread, medians."""

@@ -1,0 +1,221 @@
+"""A named peer against ours: alternating repetitions, one thread each, process CPU time, medians.
+
+Each side runs in its own child process, which is started with every thread pool set to one
+thread before anything is imported (a pool cannot be shrunk reliably afterwards) and may use its
+own interpreter where dependencies clash. The parent asks the two children in turn for one
+repetition, so that both see the same machine.
+
+A child speaks JSON lines: it answers "setup" with the time of its first call (for ours, with the
+compilation in it), "run" with the CPU and wall seconds of one more call, and "value" with the
+numbers to compare, as a flat list of floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+HEADER = (
+    "| benchmark | ours | peer | ours, CPU s | peer, CPU s | peer / ours | first call, s | "
+    "error | machine | date |\n|---|---|---|---|---|---|---|---|---|---|\n"
+)
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Two ways to the same numbers.
+
+    `ours` and `peer` are called without arguments in the child, build their data, and return a
+    function of no arguments that does the work once and returns an array on the host.
+
+    Attributes:
+        name: the row's name in RESULTS.md.
+        ours: what we call our side.
+        peer: the peer's name, with its version where it has one.
+        module: the module that defines `make_ours()` and `make_peer()`.
+        error: (ours, peer) arrays -> one number; by default the largest absolute difference
+            over the largest absolute value of the peer's.
+        repetitions: of each side.
+        python: interpreters of (ours, peer); this one by default.
+    """
+
+    name: str
+    ours: str
+    peer: str
+    module: str
+    error: Callable[[np.ndarray, np.ndarray], float] | None = None
+    repetitions: int = 7
+    python: tuple[str, str] = (sys.executable, sys.executable)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was measured; seconds are medians over the repetitions."""
+
+    name: str
+    ours: str
+    peer: str
+    ours_cpu: float
+    peer_cpu: float
+    ours_wall: float
+    peer_wall: float
+    ratio: float
+    ours_first_call: float
+    peer_first_call: float
+    error: float
+    repetitions: int
+    machine: str
+    date: str
+
+    def row(self) -> str:
+        """One line of the table in RESULTS.md."""
+        return (
+            f"| {self.name} | {self.ours} | {self.peer} | {self.ours_cpu:.3g} | "
+            f"{self.peer_cpu:.3g} | {self.ratio:.3g} | {self.ours_first_call:.2g} | "
+            f"{self.error:.1e} | {self.machine} | {self.date} |"
+        )
+
+
+def measure(benchmark: Benchmark) -> Result:
+    """Run a benchmark: both children set up, then repetitions by turns, then the comparison."""
+    children = [
+        _Child(benchmark.module, f"make_{side}", python)
+        for side, python in zip(("ours", "peer"), benchmark.python, strict=True)
+    ]
+    try:
+        first = [child.ask("setup") for child in children]
+        laps: list[list[dict[str, float]]] = [[], []]
+        for lap in range(benchmark.repetitions):
+            # The side that goes first changes every time.
+            for side in (0, 1) if lap % 2 == 0 else (1, 0):
+                laps[side].append(children[side].ask("run"))
+        values = [np.asarray(child.ask("value")["value"]) for child in children]
+    finally:
+        for child in children:
+            child.close()
+    cpu = [statistics.median(lap["cpu"] for lap in side) for side in laps]
+    wall = [statistics.median(lap["wall"] for lap in side) for side in laps]
+    return Result(
+        name=benchmark.name,
+        ours=benchmark.ours,
+        peer=benchmark.peer,
+        ours_cpu=cpu[0],
+        peer_cpu=cpu[1],
+        ours_wall=wall[0],
+        peer_wall=wall[1],
+        ratio=cpu[1] / max(cpu[0], 1e-12),
+        ours_first_call=first[0]["cpu"],
+        peer_first_call=first[1]["cpu"],
+        error=(benchmark.error or relative_error)(*values),
+        repetitions=benchmark.repetitions,
+        machine=machine(),
+        date=datetime.date.today().isoformat(),
+    )
+
+
+def relative_error(ours: np.ndarray, peer: np.ndarray) -> float:
+    """max |ours - peer| / max |peer|; inf where shapes differ or a value is not finite."""
+    if ours.shape != peer.shape:
+        return float("inf")
+    gap = float(np.max(np.abs(ours - peer)) / max(float(np.max(np.abs(peer))), 1e-300))
+    return gap if np.isfinite(gap) else float("inf")
+
+
+def machine() -> str:
+    """The processor's model and the number of its cores that this process may use."""
+    model = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [v for v in info.read_text().splitlines() if v.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores"
+
+
+def record(result: Result, path: pathlib.Path = RESULTS) -> None:
+    """Put the result's row into the table, in place of an earlier row of the same name."""
+    text = path.read_text() if path.is_file() else "# Benchmarks\n\n" + HEADER
+    if HEADER not in text:
+        text = text.rstrip("\n") + "\n\n" + HEADER
+    kept = [line for line in text.splitlines() if not line.startswith(f"| {result.name} |")]
+    start = max(i for i, line in enumerate(kept) if line.startswith("|"))
+    kept.insert(start + 1, result.row())
+    fresh = path.with_suffix(".new")
+    fresh.write_text("\n".join(kept) + "\n")
+    os.replace(fresh, path)
+
+
+class _Child:
+    """One side, in its own process with one thread."""
+
+    def __init__(self, module: str, factory: str, python: str) -> None:
+        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self.process = subprocess.Popen(
+            [python, "-m", "benchmarks.harness", module, factory],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+        )  # fmt: skip
+
+    def ask(self, question: str) -> dict[str, Any]:
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("the child has no pipes")
+        self.process.stdin.write(question + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"a side of the benchmark stopped: {' '.join(self.process.args)}")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return json.loads(answer)
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _serve(module: str, factory: str) -> None:
+    """The child's loop; whatever the work prints goes to stderr."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    work = getattr(importlib.import_module(module), factory)()
+    value: Any = None
+    for question in map(str.strip, sys.stdin):
+        if question == "value":
+            reply: dict[str, Any] = {"value": np.asarray(value, float).ravel().tolist()}
+        else:
+            cpu, wall = time.process_time(), time.perf_counter()
+            value = work()
+            reply = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+        answers.write(json.dumps(reply) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], sys.argv[2])
