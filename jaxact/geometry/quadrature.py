@@ -145,7 +145,8 @@ def exp_by_table(fn: Any, jumps: Any, y: Any, theta: Any) -> Any:
     a, b = jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
     s = a + (b - a) / 2
     for _ in range(_NEWTON):
-        s = jnp.clip(s - residual(s) / _integrand(fn, s, theta), a, b)
+        moved = jnp.clip(s - residual(s) / _integrand(fn, s, theta), a, b)
+        s = jnp.where(jnp.isnan(moved), s, moved)  # inf / inf, where the integrand overflows
     return jnp.where(y <= table[0], 0, jnp.where(y >= table[-1], jnp.inf, jnp.exp(s)))
 
 

@@ -23,7 +23,9 @@ def tsallis_exp(y: Any, q: Any) -> Any:
     """exp_q(y) = exp(y log(1 + u) / u) with u = (1 - q) y; 0 below and inf above the range."""
     u = (1 - q) * y
     inside = u > -1
-    value = jnp.exp(jnp.where(inside, y, 0) * _log1p_ratio(jnp.where(inside, u, 0)))
+    log = jnp.where(inside, y, 0) * _log1p_ratio(jnp.where(inside, u, 0))
+    fits = log < math.log(float(jnp.finfo(y.dtype).max))
+    value = jnp.where(fits, jnp.exp(jnp.where(fits, log, 0)), jnp.inf)
     return jnp.where(inside, value, jnp.where(q < 1, 0, jnp.inf)).astype(y.dtype)
 
 

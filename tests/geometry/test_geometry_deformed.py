@@ -13,7 +13,7 @@ from scipy import integrate
 import jaxact as ja
 from jaxact import geometry
 
-Z = jnp.array([0.5, 2.0, 8.0])
+Z = np.array([0.5, 2.0, 8.0])  # NumPy: a JAX array made at import would be float32
 CATALOG = ("softplus", "mu_relu", "lsu", "elu", "matsushita", "exp", "relu", "celu")
 
 
@@ -89,7 +89,9 @@ def _signature(name, softplus_two):
 @pytest.mark.parametrize("name", LOGS)
 def test_log_table(name, softplus_two, x64):
     chi = _signature(name, softplus_two)
-    np.testing.assert_allclose(geometry.log_chi(chi, Z), LOGS[name], atol=2e-12)
+    np.testing.assert_allclose(
+        geometry.log_chi(chi, jnp.asarray(Z)), LOGS[name], rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -206,8 +208,11 @@ MOVING = [
 ]
 
 
-@pytest.mark.parametrize(("name", "theta"), MOVING)
-@pytest.mark.parametrize("generic", [False, True], ids=["closed", "quadrature"])
+@pytest.mark.parametrize(
+    ("name", "theta", "generic"),
+    # Quadrature over a derived chi (celu's) is a root in every node: slow to compile.
+    [(*m, False) for m in MOVING] + [(*m, True) for m in MOVING[1:3]],
+)
 def test_gradients_in_theta(name, theta, generic, x64):
     z, y = jnp.array([0.3, 0.9, 2.5]), jnp.array([-0.35, 0.2, 1.1])
 
@@ -257,8 +262,8 @@ def test_one_compilation_serves_every_theta(x64):
 
     for q in (0.5, 1.1, 1.7):
         noun = geometry.Signature(chi, (q,))
-        geometry.log_chi(noun, Z)
-        geometry.exp_chi(noun, Z)
+        geometry.log_chi(noun, jnp.asarray(Z))
+        geometry.exp_chi(noun, jnp.asarray(Z))
         if q == 0.5:
             first = len(traces)
     assert len(traces) == first
@@ -271,8 +276,8 @@ def test_one_compilation_serves_every_theta(x64):
     sizes = []
     for b in (1.0, 1.5, 2.0):
         act = ja.Activation(act_fn, (b,), "counted")
-        geometry.log_chi(geometry.signature(act), Z)
-        geometry.exp_chi(geometry.signature(act), Z)
+        geometry.log_chi(geometry.signature(act), jnp.asarray(Z))
+        geometry.exp_chi(geometry.signature(act), jnp.asarray(Z))
         sizes.append(len(count))
     assert sizes[0] == sizes[2]
 
