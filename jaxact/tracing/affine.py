@@ -136,9 +136,13 @@ class Affine:
     ) -> tuple[Any, Any]:
         """Bounds of the output where the variables lie between `lower` and `upper`."""
         if self.name in _BILINEAR:
-            middle = self.apply([(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights)
+            middle = self.apply(
+                [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
+            )
             constants = [jnp.abs(_constant(o, weights)) for o in self._constants]
-            radius = self._bind([(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants)
+            radius = self._bind(
+                [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants
+            )
             return middle - radius, middle + radius
         if self.name in ("neg", "sub"):
             flips = [self.name == "neg" or o is not self.operands[0] for o in self.variables]

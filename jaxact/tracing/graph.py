@@ -184,7 +184,9 @@ def trace(f: Callable[..., Any], example: Any) -> Network:
 
 
 def _signature(example: Any) -> tuple[tuple[int, ...], Any]:
-    like = example if hasattr(example, "shape") and hasattr(example, "dtype") else np.asarray(example)
+    like = (
+        example if hasattr(example, "shape") and hasattr(example, "dtype") else np.asarray(example)
+    )
     dtype = jax.dtypes.canonicalize_dtype(like.dtype)
     if dtype.kind != "f" and not jax.numpy.issubdtype(dtype, jax.numpy.floating):
         raise ValueError(f"the example must be a floating array, got dtype {dtype}")
@@ -268,9 +270,7 @@ class _Builder:
                     self._affine(equation)
             return
         root = self.root[sink]
-        traced = {
-            id(k.value): k for e in group for k in e.knowns if not k.concrete
-        }
+        traced = {id(k.value): k for e in group for k in e.knowns if not k.concrete}
         slots: dict[Any, int] = {root: 0}
         slots.update({key: i for i, key in enumerate(traced, 1)})
         ops = []
@@ -301,7 +301,11 @@ class _Builder:
         for size, ref in zip(equation.params["sizes"], equation.outputs, strict=True):
             low = [start if d == axis else 0 for d in range(len(ref.shape))]
             high = [start + size if d == axis else n for d, n in enumerate(ref.shape)]
-            params = (("limit_indices", tuple(high)), ("start_indices", tuple(low)), ("strides", None))
+            params = (
+                ("limit_indices", tuple(high)),
+                ("start_indices", tuple(low)),
+                ("strides", None),
+            )
             self.nodes.append(Affine(jax.lax.slice_p, params, (whole,), self._number(ref)))
             start += size
 
