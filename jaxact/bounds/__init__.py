@@ -13,4 +13,7 @@ from jaxact.bounds.problem import Radius as Radius
 from jaxact.bounds.radius import certified_radius as certified_radius
 from jaxact.bounds.regions import Ball as Ball
 from jaxact.bounds.regions import Box as Box
+from jaxact.bounds.relax import relax as relax
+from jaxact.bounds.relax import relax_unit as relax_unit
+from jaxact.bounds.relax_lines import Lines as Lines
 from jaxact.bounds.spec import margin_spec as margin_spec

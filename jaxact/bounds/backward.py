@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxact.bounds._stub import Lines
+from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.regions import inner
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.graph import Network, Unit

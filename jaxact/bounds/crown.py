@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxact.bounds._stub import Lines, relax_unit, unit_range
+from jaxact.bounds.relax import relax_unit
+from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.backward import (
     affine_part,
     both_sides,
@@ -19,6 +20,7 @@ from jaxact.bounds.backward import (
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.graph import Network
+from jaxact.tracing.ranges import unit_range
 
 
 def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:

@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
+
+from jaxact.tracing.program import _LOGADDEXP, _shape_of
 
 ELEMENTWISE = frozenset(
     "abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy "
     "copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow "
     "is_finite le lgamma log log1p logistic lt max min mul ne neg not or pow rem round rsqrt "
-    "select_n sign sin sinh sqrt square sub tan tanh xor".split()
+    "logaddexp select_n sign sin sinh sqrt square sub tan tanh xor".split()
 )
 _KEEPS_UNIFORM = ELEMENTWISE | {"broadcast_in_dim", "reshape", "squeeze", "transpose"}
 _CALLS = ("call_jaxpr", "jaxpr", "fun_jaxpr")
@@ -26,6 +29,17 @@ _OPENED = frozenset(
     "jit pjit closed_call core_call call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr "
     "remat remat2 checkpoint custom_lin xla_call core_closed_call".split()
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class LogAddExp:
+    """log(e^x + e^y) as one operation, for its own body would hide that it is smooth."""
+
+    name: str = "logaddexp"
+
+    def bind(self, x: Any, y: Any, **_: Any) -> Any:
+        """Apply it."""
+        return jnp.logaddexp(x, y)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,23 +150,34 @@ class _Walk:
         for eqn in jaxpr.eqns:
             operands = [read(v) for v in eqn.invars]
             inner = _inner(eqn)
-            if inner is not None:
+            if inner is not None and _is_logaddexp(eqn, inner[0], operands):
+                outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
+                self.emit(LogAddExp(), operands, outputs, eqn)
+            elif inner is not None:
                 outputs = self.open(inner[0], [_constant(c) for c in inner[1]], operands)
             elif all(isinstance(o, Known) for o in operands):
                 outputs = _fold(eqn, operands)
             else:
                 outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-                self.equations.append(
-                    Equation(
-                        eqn.primitive,
-                        dict(eqn.params),
-                        tuple(operands),
-                        tuple(outputs),
-                        _where(eqn),
-                    )
-                )
+                self.emit(eqn.primitive, operands, outputs, eqn)
             scope.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
+
+    def emit(
+        self, primitive: Any, operands: Sequence[Any], outputs: Sequence[Ref], eqn: Any
+    ) -> None:
+        params = {} if isinstance(primitive, LogAddExp) else dict(eqn.params)
+        self.equations.append(
+            Equation(primitive, params, tuple(operands), tuple(outputs), _where(eqn))
+        )
+
+
+def _is_logaddexp(eqn: Any, body: Any, operands: Sequence[Any]) -> bool:
+    return (
+        eqn.primitive.name == "custom_jvp_call"
+        and any(isinstance(o, Ref) for o in operands)
+        and _shape_of(body) == _LOGADDEXP
+    )
 
 
 def _literal(v: Any) -> Known:
