@@ -6,17 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array
 
-from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
-from jaxact.bounds.backward import (
-    affine_part,
-    both_sides,
-    interval_of,
-    lower_forms,
-)
+from jaxact.bounds.units import bound_rows, relax_units, shaped
+from jaxact.bounds.backward import affine_part, interval_of
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.graph import Network
@@ -107,70 +100,27 @@ def _ibp(network: Network, region: Any, spec: Any) -> Bounds:
             continue
         if node.operand in straight and not region.is_box:
             exact = interval_of(*affine_part(network, node.operand), boxes, source, region)
-            boxes[node.operand] = _shaped(exact, node.operand.shape)
+            boxes[node.operand] = shaped(exact, node.operand.shape)
         lower, upper = boxes[node.operand]
         intermediate.append((lower, upper))
         boxes[node.output] = unit_range(node.fn, lower, upper, node.parameters(network.weights))
     rows = _rows(spec, target)
     shape = target.shape if spec is None else (spec.shape[0],)
     result = interval_of(*affine_part(network, target, rows), boxes, source, region)
-    return Bounds(*_shaped(result, shape), None, tuple(intermediate))
+    return Bounds(*shaped(result, shape), None, tuple(intermediate))
 
 
 def crown_bounds(network: Network, region: Any, spec: Any) -> Bounds:
     """The kernel of `crown`, pure."""
-    ranges: dict[Variable, tuple[Any, Any]] = {}
-    lines: dict[Variable, Lines] = {}
-    boxes: dict[Variable, tuple[Any, Any]] = {}
-    for unit in network.units:
-        v = unit.operand
-        if v not in boxes:
-            bounds, _ = _bound(network, region, v, None, ranges, lines)
-            boxes[v] = _shaped(bounds, v.shape)
-        theta = unit.parameters(network.weights)
-        lines[unit.output] = relax_unit(unit.fn, *boxes[v], theta)
-        ranges[unit.output] = unit_range(unit.fn, *boxes[v], theta)
+    relaxed, boxes = relax_units(network, region)
     target = network.graph.target
-    rows = _rows(spec, target)
-    bounds, sides = _bound(network, region, target, rows, ranges, lines)
+    bounds, sides = bound_rows(network, region, target, _rows(spec, target), relaxed)
     shape = target.shape if spec is None else (spec.shape[0],)
-    slopes, intercepts = zip(*sides, strict=True)
-    linear = Lines(
-        slopes[0].reshape(*shape, *network.input_shape),
-        intercepts[0].reshape(shape),
-        slopes[1].reshape(*shape, *network.input_shape),
-        intercepts[1].reshape(shape),
-    )
-    return Bounds(*_shaped(bounds, shape), linear, tuple(boxes[u.operand] for u in network.units))
-
-
-def _bound(
-    network: Network,
-    region: Any,
-    variable: Variable,
-    rows: Any,
-    ranges: dict[Variable, tuple[Any, Any]],
-    lines: dict[Variable, Lines],
-) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
-    """Bounds of `rows . variable`, and the linear bounds (rows, constant) in the input."""
-    source = network.graph.source
-    forms, constant = affine_part(network, variable, rows)
-    lower, upper = interval_of(forms, constant, ranges, source, region)
-    count = constant.shape[0]
-    slopes, shifts = lower_forms(network, *both_sides(forms, constant), lines)
-    sides = (slopes[:count], shifts[:count]), (-slopes[count:], -shifts[count:])
-    if forms.keys() == {source}:  # affine up to here: the interval is exact
-        return (lower, upper), sides
-    middle, half = region.linear(slopes)
-    below = middle - half + shifts
-    lower, upper = jnp.maximum(lower, below[:count]), jnp.minimum(upper, -below[count:])
-    # at eps = 0 the two sides are one number, up to rounding
-    return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
+    linear = []
+    for slope, intercept in sides:
+        linear += [slope.reshape(*shape, *network.input_shape), intercept.reshape(shape)]
+    return Bounds(*shaped(bounds, shape), Lines(*linear), boxes)
 
 
 def _rows(spec: Any, target: Variable) -> Any:
     return None if spec is None else spec.reshape(spec.shape[0], *target.shape)
-
-
-def _shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
-    return bounds[0].reshape(shape), bounds[1].reshape(shape)
