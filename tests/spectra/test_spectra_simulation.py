@@ -52,9 +52,7 @@ def test_a_linear_network_cannot_pass_its_floor(x64):
     at = {name: jaxact.get(name) for name in ("identity", "relu")}
     for seed in (0, 1):
         found = {
-            name: spectra.simulate_training_error(
-                jax.random.key(seed), act, gamma=gammas, **sizes
-            )
+            name: spectra.simulate_training_error(jax.random.key(seed), act, gamma=gammas, **sizes)
             for name, act in at.items()
         }
         np.testing.assert_allclose(found["identity"], 0.5, atol=1e-3)
