@@ -91,7 +91,7 @@ def retrieve(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from jaxact import memory
-        >>> patterns = jax.random.rademacher(jax.random.key(0), (200, 64))
+        >>> patterns = jax.random.rademacher(jax.random.key(0), (200, 64), jnp.float32)
         >>> probe = patterns[0].at[:12].multiply(-1)
         >>> found = memory.retrieve(patterns, probe, memory.rectified(4))
         >>> bool((found.state == patterns[0]).all()), bool(found.converged)
