@@ -51,8 +51,16 @@ def recover(generator, see, solver, count=4, restarts=4):
     return found, best, each
 
 
-@pytest.mark.parametrize("pixel", ["full", "half", "25%"])
-@pytest.mark.parametrize("solver", [inversion.GaussNewton(), inversion.LevenbergMarquardt()])
+@pytest.mark.parametrize(
+    ("pixel", "solver"),
+    [
+        ("full", inversion.GaussNewton()),
+        ("25%", inversion.GaussNewton()),
+        ("half", inversion.LevenbergMarquardt()),
+        ("25%", inversion.LevenbergMarquardt()),
+    ],
+    ids=["full-gn", "quarter-gn", "half-lm", "quarter-lm"],
+)
 def test_every_restart_of_a_relu_generator_finds_the_latent(pixel, solver):
     found, best, each = recover(conv_generator("relu"), inversion.mask(pixels(pixel)), solver)
     assert (each < 1e-3).all()
