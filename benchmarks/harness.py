@@ -138,7 +138,7 @@ def measure(benchmark: Benchmark) -> Result:
 
 
 def relative_error(ours: np.ndarray, peer: np.ndarray) -> float:
-    """max |ours - peer| / max |peer|; inf where shapes differ or a value is not finite."""
+    """Largest |ours - peer| / max |peer|; inf where shapes differ or a value is not finite."""
     if ours.shape != peer.shape:
         return float("inf")
     gap = float(np.max(np.abs(ours - peer)) / max(float(np.max(np.abs(peer))), 1e-300))

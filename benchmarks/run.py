@@ -1,4 +1,4 @@
-"""python -m benchmarks.run [name ...] [--dry]: run the comparisons and put their rows in RESULTS.md."""
+"""Run the comparisons and put their rows in RESULTS.md: python -m benchmarks.run [name ...]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Stieltjes transform of a nonlinear layer's law at 20,000 points: ours against an np.roots loop.
+"""The Stieltjes transform of a nonlinear layer's law at 20,000 points, against np.roots.
 
 The peer is what one writes without a library: the quartic of the law at each point, `np.roots`,
 then the branch, picked by the signs that exactly one root has (Im w > 0, Im G < 0 and
@@ -33,7 +33,7 @@ def make_ours() -> Callable[[], np.ndarray]:
     law = Law(eta=ETA, zeta=ZETA, phi=PHI, psi=PSI)
 
     def work() -> np.ndarray:
-        with jax.enable_x64(True):
+        with jax.enable_x64(True):  # noqa: FBT003
             values = np.asarray(stieltjes(law, POINTS))
         return np.stack([values.real, values.imag])
 
