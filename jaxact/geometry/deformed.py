@@ -35,9 +35,10 @@ def log_chi(
     Returns:
         log_chi(z), of z's shape and dtype. Differentiable in z and in the signature's
         parameters (also those that a plain function closes over) any number of times; at
-        z = 0, an end of the domain, the derivative in z is set to 0. By quadrature, derivatives in the
-        parameters hold for z in [1e-100, 1e100] (float32: [1e-12, 1e12]), less where chi or
-        1/chi grows faster; nodes beyond count as constant. A plain function that closes
+        z = 0, an end of the domain, the derivative in z is set to 0. By quadrature,
+        derivatives in the parameters hold for z in [1e-100, 1e100] (float32: [1e-12, 1e12]),
+        less where chi grows faster than t; nodes beyond count as constant. The inverse of an
+        activation without a closed one reaches z of about 1e12. A plain function that closes
         over traced parameters is compiled at each call: make it a `Signature` to avoid that.
 
     Raises:

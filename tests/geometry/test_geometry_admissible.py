@@ -56,14 +56,20 @@ def test_the_fields_tell_what_fails():
     tanh = geometry.admissibility(ja.get("tanh"))
     assert (tanh.monotone, tanh.convex, tanh.bounded_below, tanh.infimum) == (True, False, True, -1)
     leaky = geometry.admissibility(ja.get("leaky_relu"))
-    assert leaky.convex and leaky.monotone and not leaky.bounded_below
+    assert leaky.convex
+    assert leaky.monotone
+    assert not leaky.bounded_below
     assert leaky.infimum == -jnp.inf
     assert "slope at -infinity is 0.01" in leaky.reason
     gelu = geometry.admissibility(ja.get("gelu"))
-    assert not gelu.monotone and "not monotone" in gelu.reason
+    assert not gelu.monotone
+    assert "not monotone" in gelu.reason
     assert gelu.infimum == pytest.approx(-0.16997120747990369, abs=1e-9)
     lsu = geometry.admissibility(ja.get("lsu"))
-    assert lsu.monotone and not lsu.strict and lsu.jump == 0 and "flat" in lsu.reason
+    assert lsu.monotone
+    assert not lsu.strict
+    assert lsu.jump == 0
+    assert "flat" in lsu.reason
     assert "f' jumps by 1 at x = 0" in geometry.admissibility(ja.get("relu")).reason
     assert "not continuous: it jumps at x = 0" in geometry.admissibility(ja.get("step")).reason
     assert geometry.admissibility(ja.get("elu", 0.7, 0.7)).infimum == pytest.approx(-0.7)
