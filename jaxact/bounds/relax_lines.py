@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.program import Program, plain
+from jaxact.tracing.ranges import carry
 
 
 @pytree()
@@ -26,13 +27,6 @@ class Lines:
     lower_intercept: Leaf
     upper_slope: Leaf
     upper_intercept: Leaf
-
-
-def carry(value: Any, smooth: Any) -> Any:
-    """The number `value`, with the derivative of `smooth`."""
-    value = jax.lax.stop_gradient(value)
-    held = jax.lax.stop_gradient(smooth)
-    return value + jnp.where(jnp.isfinite(held), smooth - held, 0)
 
 
 def quotient(rise: Any, run: Any, otherwise: Any) -> Any:

@@ -101,6 +101,19 @@ def range_from(
     return _differentiable(shape.program, lower, upper, low, high, known, out_low, out_high)
 
 
+@jax.custom_jvp
+def carry(value: Any, smooth: Any) -> Any:
+    """The number `value`, with the derivative of `smooth` (0 where that is not finite)."""
+    del smooth
+    return value
+
+
+@carry.defjvp
+def _carry_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    value, smooth = primals
+    return value, jnp.where(jnp.isfinite(smooth), tangents[1], 0)
+
+
 def _differentiable(
     program: Program, lower: Any, upper: Any, low: Any, high: Any, known: Any, out_low: Any,
     out_high: Any,
@@ -112,7 +125,7 @@ def _differentiable(
         near = jnp.abs(best - ends) <= 1e-5 * (1 + jnp.abs(best))
         pick = jnp.where(near[0], at_lower, jnp.where(near[1], at_upper, 0))
         pick = jnp.where(known & jnp.isfinite(pick), pick, 0)
-        return value + (pick - jax.lax.stop_gradient(pick))
+        return carry(value, pick)
 
     return attach(out_low, low, out_low), attach(out_high, high, out_high)
 
