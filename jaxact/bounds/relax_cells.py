@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.bounds.relax_lines import Lines, carry, quotient
+from jaxact.bounds.relax_lines import Lines, attach, quotient
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import plain, program_of
@@ -62,7 +62,10 @@ def cell_lines(
         results.append((*best[1:], pick[0], pick[2]))
     lines = []
     for sign, (s, t, spot, kind, pa, pb) in zip((1.0, -1.0), results, strict=True):
-        s, t = _attach(program, leaves, (lower, upper), sign, s, t, spot, kind, pa, pb)
+        ends = (lower, upper)
+        # the level candidate (kind 2) has no derivative of its own: two equal touch points
+        a, b = jnp.where(kind == 1, pa, 0), jnp.where(kind == 1, pb, 0)
+        s, t = attach(program, leaves, ends, sign, s, t, (a, b), kind == 0, spot)
         lines += [sign * s, sign * t]
     return jax.tree.map(lambda v: v.reshape(size), Lines(*lines))
 
@@ -140,27 +143,3 @@ class _Cells:
         spots = jnp.take_along_axis(where, k3, 1)[:, 0]
         spot = jnp.take_along_axis(spots, jnp.argmin(values, 0)[None], 0)[0]
         return t, spot
-
-
-def _attach(
-    program: Any, theta: Any, ends: Any, sign: float, s: Any, t: Any, spot: Any, kind: Any,
-    pa: Any, pb: Any,
-) -> tuple[Any, Any]:  # fmt: skip
-    """Derivatives by the envelope theorem, in the ends and in theta."""
-    l, u = ends  # noqa: E741
-    fixed = jax.lax.stop_gradient((l, u))
-    m = l + (u - l) / 2
-
-    def moving(x: Any) -> Any:
-        x = jnp.where(x == fixed[0], l, x)
-        return jnp.where(x == fixed[1], u, x)
-
-    def f(x: Any) -> Any:
-        return sign * plain(program, x, theta)
-
-    slope_m = jax.jvp(f, (m,), (jnp.ones_like(m),))[1]
-    a, b = moving(pa), moving(pb)
-    chord = quotient(f(b) - f(a), b - a, slope_m)
-    smooth = jnp.where(kind == 0, slope_m, jnp.where(kind == 1, chord, 0))
-    s = carry(s, smooth)
-    return s, carry(t, f(moving(spot)) - s * moving(spot))

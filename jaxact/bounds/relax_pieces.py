@@ -9,38 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.bounds.relax_lines import Lines, carry, quotient
+from jaxact.bounds.relax_few import LIMIT, few_lines, shape_slack
+from jaxact.bounds.relax_lines import Lines, attach, derivatives, quotient
 from jaxact.tracing.analysis import CONCAVE, CONVEX, Shape
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain
-from jaxact.tracing.ranges import down, shape_range, up
+from jaxact.tracing.ranges import Table, shape_range, table
 
 _WINDOW = 4
 _UNIFORM = 8
 _HULL_STEPS = 6
 _NEWTON_STEPS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """A shape rounded to a dtype: pieces inward, gaps and the range of f over them outward."""
-
-    left: np.ndarray
-    right: np.ndarray
-    label: np.ndarray
-    gap_low: np.ndarray
-    gap_high: np.ndarray
-    domain: tuple[Any, Any]
-
-
-def _table(shape: Shape, dtype: str) -> _Table:
-    left, right = up(shape.left, dtype), down(shape.right, dtype)
-    keep = left <= right
-    left, right, label = left[keep], right[keep], shape.label[keep]
-    value = shape.value(right[:-1].astype(np.float64), left[1:].astype(np.float64))
-    domain = (left[0], right[-1]) if len(left) else (np.array(1, dtype), np.array(0, dtype))
-    return _Table(left, right, label, down(value[0], dtype), up(value[1], dtype), domain)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +38,7 @@ class _Slots:
     few: Any
 
 
-def _slots(table: _Table, l: Any, u: Any) -> _Slots:  # noqa: E741
+def _slots(table: Table, l: Any, u: Any) -> _Slots:  # noqa: E741
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
     label = jnp.asarray(table.label)
@@ -93,42 +73,37 @@ def piece_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
     """Lines of an analysed function; outside its domain the range, as two level lines."""
     size = lower.shape
     lower, upper = lower.reshape(-1), upper.reshape(-1)
+    pieces = table(shape, str(lower.dtype))
+    if 0 < len(pieces.left) <= LIMIT:
+        return _shaped(few_lines(shape, lower, upper), size)
     low, high = shape_range(shape, lower, upper)
     level = jnp.zeros_like(low)
-    table = _table(shape, str(lower.dtype))
-    if not len(table.left):
+    if not len(pieces.left):
         return _shaped(Lines(level, low, level, high), size)
     l, u = jax.lax.stop_gradient((lower, upper))  # noqa: E741
-    inside = (l >= table.domain[0]) & (u <= table.domain[1])
-    home = jnp.clip(jnp.zeros_like(l), table.domain[0], table.domain[1])
+    inside = (l >= pieces.domain[0]) & (u <= pieces.domain[1])
+    home = jnp.clip(jnp.zeros_like(l), pieces.domain[0], pieces.domain[1])
     l, u = jnp.where(inside, l, home), jnp.where(inside, u, home)  # noqa: E741
-    slots = _slots(table, l, u)
+    slots = _slots(pieces, l, u)
     slope, touch, tangent = _slopes(shape.program, slots, l, u)
     t, at = _certificate(shape, slots, l, u, slope, touch)
     good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t)
     ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
-    slope, t = _attach(shape.program, ends, slope, t, touch, tangent, at)
-    return _shaped(
-        Lines(
-            jnp.where(good[0], slope[0], level), jnp.where(good[0], t[0], low),
-            jnp.where(good[1], -slope[1], level), jnp.where(good[1], -t[1], high),
-        ),
-        size,
-    )  # fmt: skip
+    lines = []
+    for k, (side, level_t) in enumerate(((1.0, low), (-1.0, high))):
+        s, intercept = attach(
+            shape.program, (), ends, side, slope[k], t[k], (touch[k, 0], touch[k, 1]), tangent[k],
+            at[k],
+        )  # fmt: skip
+        lines += [
+            jnp.where(good[k], side * s, level),
+            jnp.where(good[k], side * intercept, level_t),
+        ]
+    return _shaped(Lines(*lines), size)
 
 
 def _shaped(lines: Lines, size: tuple[int, ...]) -> Lines:
     return jax.tree.map(lambda v: v.reshape(size), lines)
-
-
-def _derivatives(program: Program, x: Any) -> tuple[Any, Any, Any]:
-    """f, f' and f'' at points, as plain numbers: they steer, they certify nothing."""
-
-    def first(v: Any) -> tuple[Any, Any]:
-        return jax.jvp(lambda w: plain(program, w), (v,), (jnp.ones_like(v),))
-
-    (value, slope), (_, curvature) = jax.jvp(first, (x,), (jnp.ones_like(x),))
-    return value, slope, curvature
 
 
 def _middle(l: Any, u: Any) -> Any:  # noqa: E741
@@ -154,7 +129,7 @@ def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, 
     sign = _sign(2, l)
     f = sign * plain(program, x)[None]
     x = jnp.broadcast_to(x[None], f.shape)
-    _, slope_m, _ = _derivatives(program, m)
+    _, slope_m, _ = derivatives(program, m)
     slope_m = sign[:, 0] * slope_m[None]
     middle = jnp.broadcast_to(m[None], slope_m.shape)
     a, b, fa, fb = _sample_bridge(x, f, middle)
@@ -211,7 +186,7 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
     after = jnp.concatenate([jnp.minimum(after[:, :1], middle), after[:, 1:]], 1)
 
     def step(_: Any, touch: Any) -> Any:
-        value, slope, curvature = (sign[:, None] * v for v in _derivatives(program, touch))
+        value, slope, curvature = (sign[:, None] * v for v in derivatives(program, touch))
         s = quotient(value[:, 1] - value[:, 0], touch[:, 1] - touch[:, 0], slope_m)[:, None]
         curved = curvature > 0
         move = (slope - s) / jnp.where(curved, curvature, 1)
@@ -264,11 +239,7 @@ def _certificate(
     best = jnp.argmin(bound, 1)[:, None]
     t = jnp.take_along_axis(bound, best, 1)[:, 0]
     at = jnp.take_along_axis(place, best, 1)[:, 0]
-    if shape.slack:
-        width = ar.sub((u, u), (l, l))
-        loss = ar.mul(ar.constant(shape.slack), (width[1], width[1]))[1]
-        t = ar.sub((t, t), (loss[None], loss[None]))[0]
-    return t, at
+    return shape_slack(shape, ar, t, l[None], u[None]), at
 
 
 def _nonnegative(a: Any) -> Any:
@@ -293,32 +264,9 @@ def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any)
     x = jnp.take_along_axis(points, best, 1)[:, 0]
 
     def step(_: Any, x: Any) -> Any:
-        _, slope, curvature = (sign * v for v in _derivatives(program, x))
+        _, slope, curvature = (sign * v for v in derivatives(program, x))
         move = jnp.where(curvature > 0, (slope - s) / jnp.where(curvature > 0, curvature, 1), 0)
         new = jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
         return new
 
     return jax.lax.fori_loop(0, 3, step, x)
-
-
-def _attach(
-    program: Program, ends: Any, slope: Any, t: Any, touch: Any, tangent: Any, at: Any
-) -> tuple[Any, Any]:
-    """Derivatives by the envelope theorem: touch points move only with the ends of the interval."""
-    l, u = ends  # noqa: E741
-    m = l + (u - l) / 2
-    fixed = jax.lax.stop_gradient((l, u))
-
-    def moving(x: Any) -> Any:
-        x = jnp.where(x == fixed[0], l, x)
-        return jnp.where(x == fixed[1], u, x)
-
-    sign = _sign(1, l)
-    a, b = moving(touch[:, 0]), moving(touch[:, 1])
-    f = plain(program, jnp.stack([a, b, moving(at)]))
-    at_m = jax.jvp(lambda w: plain(program, w), (m,), (jnp.ones_like(m),))[1]
-    chord = quotient(sign * (f[1] - f[0]), b - a, sign * at_m[None])
-    s = carry(slope, jnp.where(tangent, sign * at_m[None], chord))
-    return s, carry(t, sign * f[2] - s * moving(at))
-
-

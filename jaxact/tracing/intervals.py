@@ -3,11 +3,14 @@
 An interval is a pair (low, high) of arrays. Every operation returns an interval that holds the
 result for all real numbers of its operands: float results are widened by a few units in the last
 place, an undefined end (inf - inf) becomes infinite, and 0 * inf is 0 (an interval is a set of
-real numbers, so an infinite end is never attained).
+real numbers, so an infinite end is never attained). Inside a compiled kernel the last two rules
+are left out to keep it small: a NaN end then means "unknown", it spreads, and `undefined` turns
+it into an infinite end when the result is read.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +33,7 @@ class Arithmetic:
     def __init__(self, xp: Any, dtype: Any) -> None:
         self.xp = xp
         self.dtype = np.dtype(dtype)
+        self.host = xp is np
         info = np.finfo(self.dtype)
         self.eps = float(info.eps)
         self.tiny = 8.0 * float(info.tiny)
@@ -44,11 +48,11 @@ class Arithmetic:
         return self.xp.asarray(low), self.xp.asarray(high)
 
     def widen(self, a: Interval, ulps: Any = _LIBRARY_ULPS) -> Interval:
-        """Round outward by `ulps` units in the last place; a NaN end becomes infinite."""
+        """Round outward by `ulps` units in the last place."""
         xp = self.xp
         low = a[0] - (ulps * self.eps) * xp.abs(a[0]) - self.tiny
         high = a[1] + (ulps * self.eps) * xp.abs(a[1]) + self.tiny
-        return self.undefined((low, high))
+        return self.undefined((low, high)) if self.host else (low, high)
 
     def undefined(self, a: Interval) -> Interval:
         """Replace NaN ends by infinite ones."""
@@ -68,10 +72,15 @@ class Arithmetic:
 
     def mul(self, a: Interval, b: Interval) -> Interval:
         xp = self.xp
-        ends = [self._product(x, y) for x in a for y in b]
-        low = xp.minimum(xp.minimum(ends[0], ends[1]), xp.minimum(ends[2], ends[3]))
-        high = xp.maximum(xp.maximum(ends[0], ends[1]), xp.maximum(ends[2], ends[3]))
-        low, high = self.widen((low, high), 1.0)
+        # an interval that is one point is one array: half the products
+        left = a[:1] if a[0] is a[1] else a
+        right = b[:1] if b[0] is b[1] else b
+        ends = [self._product(x, y) for x in left for y in right]
+        low, high = self.widen(
+            (functools.reduce(xp.minimum, ends), functools.reduce(xp.maximum, ends)), 1.0
+        )
+        if not self.host:
+            return low, high
         # a zero or sign-definite product keeps its sign under rounding
         positive = ((a[0] >= 0) & (b[0] >= 0)) | ((a[1] <= 0) & (b[1] <= 0))
         negative = ((a[0] >= 0) & (b[1] <= 0)) | ((a[1] <= 0) & (b[0] >= 0))
@@ -80,7 +89,7 @@ class Arithmetic:
         )
 
     def _product(self, x: Any, y: Any) -> Any:
-        return self.xp.where((x == 0) | (y == 0), 0, x * y)
+        return self.xp.where((x == 0) | (y == 0), 0, x * y) if self.host else x * y
 
     def scale(self, a: Interval, k: float) -> Interval:
         """Multiply by an exactly representable number, such as a small integer."""
@@ -178,7 +187,7 @@ class Arithmetic:
                 s = sign(x)
                 low = xp.where(s >= 0, xp.maximum(low, 0), low)
                 high = xp.where(s <= 0, xp.minimum(high, 0), high)
-            ends.append(self.undefined((low, high)))
+            ends.append(self.undefined((low, high)) if self.host else (low, high))
         low, high = self.hull(*ends)
         for point, value in critical:
             margin = 4 * self.eps * abs(point)

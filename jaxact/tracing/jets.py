@@ -404,7 +404,7 @@ def _real_power_rule(n: float) -> Callable[..., Any]:
             err = (8 * ar.eps) * size * xp.abs(y) + ar.tiny
             ends.append(ar.undefined((xp.maximum(y - err, 0), y + err)))
         low, high = ar.hull(*ends)
-        outside = v[0] < 0
+        outside = ~((v[0] >= 0) & (v[1] >= 0))
         return xp.where(outside, -np.inf, low), xp.where(outside, np.inf, high)
 
     def rule(ar: Arithmetic, v: Interval, order: int) -> tuple[Any, Any, Any]:

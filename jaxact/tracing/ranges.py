@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxact.tracing.analysis import Shape, analyse
-from jaxact.tracing.intervals import Arithmetic
+from jaxact.tracing.intervals import Arithmetic, Interval
 from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain, program_of
 
@@ -64,10 +64,22 @@ def unit_range(
 def shape_range(shape: Shape, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`unit_range` of an analysed function."""
     ar = Arithmetic(jnp, lower.dtype)
-    turns = turning(shape, str(lower.dtype))
     a, b = jax.lax.stop_gradient((lower, upper))
-    ((low, high),) = evaluate(shape.program, ar, (jnp.stack([a, b]),) * 2, order=0)
-    tight_low, tight_high = low.min(0), high.max(0)
+    lows, highs = jnp.stack([a, b, a]), jnp.stack([a, b, b])
+    (value,) = evaluate(shape.program, ar, (lows, highs), order=0)
+    ends = (value[0][:2], value[1][:2])
+    turns = turning(shape, str(lower.dtype))
+    return range_from(shape, turns, lower, upper, ends, (value[0][2], value[1][2]))
+
+
+def range_from(
+    shape: Shape, turns: Turning, lower: Any, upper: Any, ends: Interval, whole: Interval
+) -> tuple[jax.Array, jax.Array]:
+    """The range from certified values at both ends (2, ...) and over the whole interval."""
+    ar = Arithmetic(jnp, lower.dtype)
+    a, b = jax.lax.stop_gradient((lower, upper))
+    low, high = ends
+    tight_low, tight_high = jnp.minimum(low[0], low[1]), jnp.maximum(high[0], high[1])
     if len(turns.low):
         rank = (len(turns.low),) + (1,) * a.ndim
 
@@ -84,10 +96,22 @@ def shape_range(shape: Shape, lower: jax.Array, upper: jax.Array) -> tuple[jax.A
         tight_low = ar.sub((tight_low, tight_low), slack)[0]
         tight_high = ar.add((tight_high, tight_high), slack)[1]
     known = (a >= turns.domain[0]) & (b <= turns.domain[1])
-    ((naive_low, naive_high),) = evaluate(shape.program, ar, (a, b), order=0)
-    out_low = jnp.where(known, jnp.maximum(tight_low, naive_low), naive_low)
-    out_high = jnp.where(known, jnp.minimum(tight_high, naive_high), naive_high)
+    out_low = jnp.where(known, jnp.maximum(tight_low, whole[0]), whole[0])
+    out_high = jnp.where(known, jnp.minimum(tight_high, whole[1]), whole[1])
     return _differentiable(shape.program, lower, upper, low, high, known, out_low, out_high)
+
+
+@jax.custom_jvp
+def carry(value: Any, smooth: Any) -> Any:
+    """The number `value`, with the derivative of `smooth` (0 where that is not finite)."""
+    del smooth
+    return value
+
+
+@carry.defjvp
+def _carry_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    value, smooth = primals
+    return value, jnp.where(jnp.isfinite(smooth), tangents[1], 0)
 
 
 def _differentiable(
@@ -101,7 +125,7 @@ def _differentiable(
         near = jnp.abs(best - ends) <= 1e-5 * (1 + jnp.abs(best))
         pick = jnp.where(near[0], at_lower, jnp.where(near[1], at_upper, 0))
         pick = jnp.where(known & jnp.isfinite(pick), pick, 0)
-        return value + (pick - jax.lax.stop_gradient(pick))
+        return carry(value, pick)
 
     return attach(out_low, low, out_low), attach(out_high, high, out_high)
 
@@ -139,3 +163,24 @@ def down(values: Any, dtype: str) -> np.ndarray:
 def up(values: Any, dtype: str) -> np.ndarray:
     """Round float64 values upward to a dtype."""
     return -down(-np.asarray(values, np.float64), dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A shape rounded to a dtype: pieces inward, gaps and the range of f over them outward."""
+
+    left: np.ndarray
+    right: np.ndarray
+    label: np.ndarray
+    gap_low: np.ndarray
+    gap_high: np.ndarray
+    domain: tuple[Any, Any]
+
+
+def table(shape: Shape, dtype: str) -> Table:
+    left, right = up(shape.left, dtype), down(shape.right, dtype)
+    keep = left <= right
+    left, right, label = left[keep], right[keep], shape.label[keep]
+    value = shape.value(right[:-1].astype(np.float64), left[1:].astype(np.float64))
+    domain = (left[0], right[-1]) if len(left) else (np.array(1, dtype), np.array(0, dtype))
+    return Table(left, right, label, down(value[0], dtype), up(value[1], dtype), domain)
