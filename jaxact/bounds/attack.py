@@ -195,7 +195,7 @@ def _attack(
     restarts: int,
 ) -> Attack:
     def one(x: Array, label: Array, key: Array) -> Attack:
-        return _pgd(network, x, label, eps, clip, key, norm, steps, restarts)
+        return _pgd(network, x, label, eps, clip, _noise(key, x, restarts), norm, steps)
 
     return one(x, label, keys) if label.ndim == 0 else jax.vmap(one)(x, label, keys)
 
@@ -216,8 +216,10 @@ def _attack_radius(
     limit: int,
 ) -> AttackRadius:
     def one(x: Array, label: Array, key: Array) -> AttackRadius:
+        noise = _noise(key, x, restarts)
+
         def withstands(eps: Array) -> tuple[Array, Array]:
-            found = _pgd(network, x, label, eps, clip, key, norm, steps, restarts)
+            found = _pgd(network, x, label, eps, clip, noise, norm, steps)
             return ~found.success, found.point
 
         spec = margin_spec(label, network.output_shape[0]).astype(x.dtype)
@@ -237,10 +239,9 @@ def _pgd(
     label: Array,
     eps: Array,
     clip: Any,
-    key: Array,
+    noise: Array,
     norm: Any,
     steps: int,
-    restarts: int,
 ) -> Attack:
     spec = margin_spec(label, network.output_shape[0]).astype(x.dtype)
     slope = jax.value_and_grad(lambda v: clean_margin(network, v, spec))
@@ -263,11 +264,14 @@ def _pgd(
         margin = clean_margin(network, last, spec)
         return jnp.where(margin < least, last, best), jnp.minimum(margin, least)
 
-    noise = jax.random.normal(key, (restarts, *x.shape), x.dtype).at[0].set(0)
     starts = jax.vmap(lambda n: inside(eps * _spread(n, norm)))(noise)
     points, margins = jax.vmap(descend)(starts)
     worst = jnp.argmin(margins)
     return Attack(points[worst], margins[worst], margins[worst] < 0)
+
+
+def _noise(key: Array, x: Array, restarts: int) -> Array:
+    return jax.random.normal(key, (restarts, *x.shape), x.dtype).at[0].set(0)
 
 
 def _spread(noise: Array, norm: Any) -> Array:

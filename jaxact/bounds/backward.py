@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.regions import inner
+from jaxact.bounds.relax_lines import Lines
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.graph import Network, Unit
 

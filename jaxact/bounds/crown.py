@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 
-from jaxact.bounds.relax_lines import Lines
-from jaxact.bounds.units import bound_rows, relax_units, shaped
 from jaxact.bounds.backward import affine_part, interval_of
 from jaxact.bounds.problem import Bounds, prepare
+from jaxact.bounds.relax_lines import Lines
+from jaxact.bounds.units import bound_rows, relax_units, shaped
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.graph import Network
 from jaxact.tracing.ranges import unit_range

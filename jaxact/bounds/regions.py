@@ -48,7 +48,7 @@ class Ball:
         """Whether the region is a product of intervals."""
         return self.norm == jnp.inf
 
-    def box(self) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def box(self) -> tuple[Float[Array, ...], Float[Array, ...]]:
         """The smallest box around the region: entrywise bounds of the input."""
         center = self.sample
         eps = jnp.asarray(self.eps, center.dtype)
@@ -125,7 +125,7 @@ class Box:
         """Whether the region is a product of intervals."""
         return True
 
-    def box(self) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def box(self) -> tuple[Float[Array, ...], Float[Array, ...]]:
         """Entrywise bounds of the input."""
         lower = self.sample
         return lower, jnp.asarray(self.upper, lower.dtype)
@@ -148,7 +148,7 @@ class Box:
 
 
 def inner(rows: Array, x: Array) -> Array:
-    """rows . x, of shape (rows,), at the highest precision of the backend."""
+    """Rows . x, of shape (rows,), at the highest precision of the backend."""
     flat = rows.reshape(rows.shape[0], -1)
     return jnp.matmul(flat, x.reshape(-1), precision=lax.Precision.HIGHEST)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxact.bounds.relax_few import LIMIT, few_lines, shape_slack
 from jaxact.bounds.relax_lines import Lines, attach, derivatives, quotient
-from jaxact.tracing.analysis import CONCAVE, CONVEX, Shape
+from jaxact.tracing.analysis import CONVEX, Shape
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain

@@ -75,7 +75,7 @@ def analyse(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> Shape:
 
 
 def _freeze(theta: Any) -> Any:
-    """theta as a hashable value."""
+    """Theta as a hashable value."""
     if isinstance(theta, tuple | list):
         return tuple(_freeze(t) for t in theta)
     if isinstance(theta, bool | int | float):

@@ -140,7 +140,9 @@ class _Walk:
         self.count += 1
         return Ref(self.count - 1, tuple(shape), np.dtype(dtype))
 
-    def open(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+    def open(
+        self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], where: str = ""
+    ) -> list[Any]:
         scope = dict(zip(jaxpr.constvars, consts, strict=True))
         scope.update(zip(jaxpr.invars, args, strict=True))
 
@@ -152,23 +154,25 @@ class _Walk:
             inner = _inner(eqn)
             if inner is not None and _is_logaddexp(eqn, inner[0], operands):
                 outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-                self.emit(LogAddExp(), operands, outputs, eqn)
+                self.emit(LogAddExp(), operands, outputs, eqn, where)
             elif inner is not None:
-                outputs = self.open(inner[0], [_constant(c) for c in inner[1]], operands)
+                outputs = self.open(
+                    inner[0], [_constant(c) for c in inner[1]], operands, _where(eqn) or where
+                )
             elif all(isinstance(o, Known) for o in operands):
                 outputs = _fold(eqn, operands)
             else:
                 outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-                self.emit(eqn.primitive, operands, outputs, eqn)
+                self.emit(eqn.primitive, operands, outputs, eqn, where)
             scope.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
     def emit(
-        self, primitive: Any, operands: Sequence[Any], outputs: Sequence[Ref], eqn: Any
+        self, primitive: Any, operands: Sequence[Any], outputs: Sequence[Ref], eqn: Any, call: str
     ) -> None:
         params = {} if isinstance(primitive, LogAddExp) else dict(eqn.params)
         self.equations.append(
-            Equation(primitive, params, tuple(operands), tuple(outputs), _where(eqn))
+            Equation(primitive, params, tuple(operands), tuple(outputs), _where(eqn) or call)
         )
 
 

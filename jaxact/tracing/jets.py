@@ -200,7 +200,7 @@ class Rules:
         return self.product(a, self.unary(UNARY["reciprocal"], b))
 
     def quotient(self, a: Interval, b: Interval) -> Interval:
-        """a / b for a b that is constant over the interval."""
+        """A / b for a b that is constant over the interval."""
         ar, xp = self.ar, self.ar.xp
         ends = [x / y for x in a for y in b]
         low = xp.minimum(xp.minimum(ends[0], ends[1]), xp.minimum(ends[2], ends[3]))
@@ -232,7 +232,7 @@ class Rules:
     # ---- kinks and jumps
 
     def do_max(self, step: Step, a: Any, b: Any) -> Any:
-        """max never creates negative curvature, so the lower end of f'' survives a kink."""
+        """Max never creates negative curvature, so the lower end of f'' survives a kink."""
         ar, xp = self.ar, self.ar.xp
         value = ar.maximum(a[0], b[0])
         first = a[0][0] >= b[0][1]

@@ -17,7 +17,7 @@ CROWN = {
 IBP_MEAN = {"mlp1024_relu": -2597.8137, "mlp50_tanh": -11.24085, "cnn_relu": -62.37220}
 
 
-def make(name):
+def make(name, dtype=np.float32):
     """(f, x): a plain JAX function of one sample, and 100 samples."""
     if name == "cnn_relu":
         return _cnn()
@@ -31,7 +31,7 @@ def make(name):
     for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
         w = (rng.standard_normal((n_out, n_in)) * np.sqrt(2 / n_in)).astype(np.float32)
         b = rng.uniform(-0.05, 0.05, n_out).astype(np.float32)
-        layers.append((jnp.asarray(w), jnp.asarray(b)))
+        layers.append((jnp.asarray(w, dtype), jnp.asarray(b, dtype)))
     size = (100, widths[0])
     x = rng.standard_normal(size) if name == "mlp50_tanh" else rng.uniform(0, 1, size)
 
@@ -40,7 +40,7 @@ def make(name):
             v = act(w @ v + b)
         return layers[-1][0] @ v + layers[-1][1]
 
-    return f, x.astype(np.float32)
+    return f, x.astype(np.float32).astype(dtype)
 
 
 def _cnn():

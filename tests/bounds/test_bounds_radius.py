@@ -95,7 +95,9 @@ def test_one_compilation_and_what_never_fails():
     constant = certified_radius(lambda x: 0 * x[:2] + jnp.array([1.0, 0.0]), XS[0], 0)
     assert not bool(constant.converged)
     assert float(constant.radius) > 1e3
-    assert float(attack_radius(lambda x: 0 * x[:2] + jnp.array([1.0, 0.0]), XS[0], 0).radius) == np.inf
+    assert (
+        float(attack_radius(lambda x: 0 * x[:2] + jnp.array([1.0, 0.0]), XS[0], 0).radius) == np.inf
+    )
 
 
 @pytest.mark.fast

@@ -76,7 +76,7 @@ def test_every_activation_is_one_unit_a_layer(name):
 @pytest.mark.parametrize(
     ("f", "expected"),
     [
-        (lambda x: jnp.tanh(x * jnp.arange(6.0) + jnp.ones(6)), ["tanh"]),
+        (lambda x: jnp.tanh(x * jnp.arange(6.0) + jnp.arange(6.0)), ["tanh"]),
         (lambda x: x + jnp.tanh(W @ x), ["tanh"]),
         (lambda x: W @ (x + jnp.tanh(x)), ["tanh add"]),
         (lambda x: W @ ((x - 0.13) / 0.3), []),
@@ -181,7 +181,7 @@ def test_unsupported_primitives_are_named_with_their_line(f, name):
     with pytest.raises(NotImplementedError, match=rf"'({name})' of perturbed arrays") as error:
         trace(f, X)
     assert "test_tracing_graph.py:" in str(error.value)
-    assert "conv_general_dilated, copy" in str(error.value)
+    assert "conv_general_dilated, " in str(error.value)
 
 
 @pytest.mark.fast
@@ -207,7 +207,7 @@ def test_affine_steps_agree_with_the_jacobian():
     kernel = jnp.asarray(np.random.default_rng(2).standard_normal((3, 3, 2, 3)), jnp.float32)
 
     def f(x):
-        y = linen.avg_pool(x[None], (2, 2), strides=(1, 1))
+        y = jax.lax.reduce_window_sum(x[None], (1, 2, 2, 1), (1, 1, 1, 1), "VALID") / 4
         z = jax.lax.conv_general_dilated(
             x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -216,7 +216,6 @@ def test_affine_steps_agree_with_the_jacobian():
 
     net = trace(f, image)
     assert not net.units
-    values = {net.graph.source: jnp.zeros_like(image)}
     n = net.graph.target.size
     rows = {net.graph.target: jnp.eye(n)}
     for node in reversed(net.graph.nodes):
@@ -232,4 +231,3 @@ def test_affine_steps_agree_with_the_jacobian():
     radius = 0.1 * jnp.abs(jax.jacobian(f)(image)).sum((1, 2, 3))
     np.testing.assert_allclose(lower, f(image) - radius, atol=1e-5)
     np.testing.assert_allclose(upper, f(image) + radius, atol=1e-5)
-    assert values
