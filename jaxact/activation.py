@@ -248,7 +248,7 @@ def _scan(fn: Callable[..., Any], theta: tuple[Any, ...], label: str) -> tuple[f
 
 
 def _evaluate(act: Activation, grid: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         theta = jax.tree.map(lambda t: jnp.asarray(t, jnp.float64), act.theta)
         return np.asarray(jax.jit(act.fn)(jnp.asarray(grid, jnp.float64), *theta))
 

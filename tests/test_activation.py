@@ -75,6 +75,17 @@ def test_derived_functions_of_a_lambda(x64):
     )
 
 
+@pytest.mark.fast
+def test_made_and_inverted_inside_jit(x64):
+    @jax.jit
+    def f(y):
+        act = ja.activation(lambda x: jnp.maximum(x, 0.5 * x) + x)
+        assert act.kinks == (0.0,)
+        return act.inverse(y)
+
+    np.testing.assert_allclose(f(jnp.array([-3.0, 4.0])), [-2.0, 2.0], atol=1e-12)
+
+
 def test_inverse_of_a_decreasing_function_and_outside_the_image(x64):
     act = ja.activation(lambda x: -jnp.tanh(x) + 2)
     np.testing.assert_allclose(act.inverse(jnp.array([1.5, 2.0])), [np.arctanh(0.5), 0], atol=1e-12)

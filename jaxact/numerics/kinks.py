@@ -35,7 +35,7 @@ def find_kinks(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> tuple[flo
         >>> find_kinks(lambda x: jnp.abs(x - 1) + jnp.maximum(x, 3))
         (1.0, 3.0)
     """
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return _find(fn, jax.tree.map(lambda t: jnp.asarray(t, jnp.float64), theta))
 
 

@@ -24,7 +24,8 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
     """Store binarised digits, equally many a class, and recall them at each corruption."""
     patterns = jnp.asarray(_binary(digits, stored))
     pixels = patterns.shape[1]
-    interaction = lens.from_activation(act)
+    # sqrt(N): a hidden unit sees an unrelated pattern as N(0, 1), as in the spectra section
+    interaction = lens.from_activation(act).scaled(pixels**0.5)
     found = [
         lens.measure_recall(k, patterns, interaction, flips=f, probes=probes)
         for f, k in zip(_FLIPS, jax.random.split(key, len(_FLIPS)), strict=True)
@@ -66,11 +67,11 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
 
 
 def _binary(digits: Images, stored: int) -> np.ndarray:
-    """The first digits of each class in turn, +1 where ink is more than half."""
-    y = np.asarray(digits.y)
+    """The first digits of each class in turn, +1 where a pixel has more ink than on average."""
+    x, y = np.asarray(digits.x).reshape(len(digits.y), -1), np.asarray(digits.y)
     order = np.concatenate([np.flatnonzero(y == c)[: -(-stored // 10)] for c in range(10)])
     order = order.reshape(10, -1).T.reshape(-1)[:stored]
-    return np.where(np.asarray(digits.x)[order].reshape(stored, -1) > 0.5, 1.0, -1.0)
+    return np.where(x[order] > x.mean(0), 1.0, -1.0)
 
 
 def _pictures(key: Any, patterns: Any, interaction: Any) -> dict[str, Any]:
