@@ -67,8 +67,11 @@ def exp_chi(
     """The deformed exponential, the inverse of `log_chi`: exp_chi' = chi(exp_chi).
 
     0 below the range of log_chi, +inf above it. For the signature of an activation f it is
-    f(y + t0) + k. By the closed form where the signature has one, else by a bracketed root of
-    the quadrature: errors <= 1e-10 relative in float64.
+    f(y + t0) + k, with the absolute rounding error of f in its tail (about 1e-11 for mu_relu and
+    matsushita, so values below that have no correct digit). By the closed form where the
+    signature has one, else by a bracketed root of the quadrature: errors <= 1e-9 relative in
+    float64. For small values of an activation's exp_chi, ask for the latter:
+    `dataclasses.replace(chi, log=None, exp=None)`.
 
     Args:
         chi: a `Signature`, or any positive non-decreasing JAX function of t > 0, elementwise.
