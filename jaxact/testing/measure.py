@@ -70,7 +70,8 @@ def measure(
         "near": act(near),
         "mapped": jax.vmap(act)(x),
         "edge_points": _edges(x),
-        "edge_slopes": act.derivative(edge),
+        # In reverse mode, where a jnp.where over a bad branch gives NaN and forward mode does not.
+        "edge_slopes": jax.vmap(jax.grad(act))(edge),
         "primitive": act.primitive(x),
         "primitive_slope": act.primitive.derivative(x),
         "primitive_near": act.primitive(near),
