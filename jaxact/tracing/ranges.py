@@ -122,7 +122,7 @@ def _differentiable(
     at_lower, at_upper = plain(program, lower), plain(program, upper)
 
     def attach(value: Any, ends: Any, best: Any) -> Any:
-        near = jnp.abs(best - ends) <= 1e-5 * (1 + jnp.abs(best))
+        near = jnp.abs(best[None] - ends) <= 1e-5 * (1 + jnp.abs(best[None]))
         pick = jnp.where(near[0], at_lower, jnp.where(near[1], at_upper, 0))
         pick = jnp.where(known & jnp.isfinite(pick), pick, 0)
         return carry(value, pick)
