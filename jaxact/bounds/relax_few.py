@@ -120,7 +120,10 @@ def few_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
         for k, (a, b) in enumerate(spans):
             x = side.minimisers[k]
             if x is None:
-                start, stop = (0 if k == 0 else 2 * k + 1), (1 if k == len(spans) - 1 else 2 * k + 2)
+                start, stop = (
+                    (0 if k == 0 else 2 * k + 1),
+                    (1 if k == len(spans) - 1 else 2 * k + 2),
+                )
                 bounds += [held(start), held(stop)]
                 places += [a, b]
                 continue
@@ -204,9 +207,7 @@ class _Search:
         if piece not in self.nodes:
             x = nodes_of(self.shape, piece)
             f, slope, _ = _host(self.shape, x)
-            self.nodes[piece] = tuple(
-                jnp.asarray(v[:, None], self.l.dtype) for v in (x, f, slope)
-            )  # pyright: ignore[reportArgumentType]
+            self.nodes[piece] = tuple(jnp.asarray(v[:, None], self.l.dtype) for v in (x, f, slope))  # pyright: ignore[reportArgumentType]
         return self.nodes[piece]
 
     def side(self, side: int) -> _Side:
@@ -280,7 +281,9 @@ class _Search:
 
         def step(_: Any, state: Any) -> Any:
             a, b = state
-            value, slope, curve = (side * v for v in derivatives(self.shape.program, jnp.stack([a, b])))
+            value, slope, curve = (
+                side * v for v in derivatives(self.shape.program, jnp.stack([a, b]))
+            )
             s = quotient(value[1] - value[0], b - a, side * self.slope_m)
             new = []
             for k, (x, low, high) in enumerate(((a, a_low, a_high), (b, b_low, b_high))):
@@ -295,9 +298,7 @@ class _Search:
         value = side * plain(self.shape.program, jnp.stack([a, b]))
         return a, b, value[0], value[1]
 
-    def start(
-        self, side: int, piece: int, c: Any, low: Any, high: Any, *, leftward: bool
-    ) -> Any:
+    def start(self, side: int, piece: int, c: Any, low: Any, high: Any, *, leftward: bool) -> Any:
         """Bracket the tangent point of the line through (c, f(c)) between nodes."""
         x, y, slope = self.node_table(piece)
         if not x.shape[0]:
@@ -341,5 +342,3 @@ class _Search:
         if len(self.spans) == 1:
             return start
         return jax.lax.fori_loop(0, 3, step, start)
-
-

@@ -125,7 +125,9 @@ def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, 
     m = _middle(l, u)
     fractions = jnp.asarray((np.arange(_UNIFORM) + 0.5) / _UNIFORM, l.dtype)
     uniform = l[None] + (u - l)[None] * fractions[:, None]
-    x = jnp.concatenate([l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l[None], u[None])])
+    x = jnp.concatenate(
+        [l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l[None], u[None])]
+    )
     sign = _sign(2, l)
     f = sign * plain(program, x)[None]
     x = jnp.broadcast_to(x[None], f.shape)
@@ -202,7 +204,12 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
 
 
 def _certificate(
-    shape: Shape, slots: _Slots, l: Any, u: Any, slope: Any, touch: Any  # noqa: E741
+    shape: Shape,
+    slots: _Slots,
+    l: Any,
+    u: Any,
+    slope: Any,
+    touch: Any,  # noqa: E741
 ) -> tuple[Any, Any]:
     """A certified lower bound of f - s x (and of -f - s x), and where it is nearly attained."""
     ar = Arithmetic(jnp, l.dtype)

@@ -165,7 +165,7 @@ def robustness(cards: Sequence[Card]) -> str:
                 data["eps"], data["certified"], data["attacked"], color=colour, alpha=0.12, lw=0
             )
         axes[0].set(
-            title="accuracy on digits: certified, and under attack (dashed)",
+            title="accuracy: certified, attacked (dashed)",
             xlabel="eps (max-norm, pixels in [0, 1])",
             ylim=(0, 1.02),
         )
@@ -233,7 +233,7 @@ def images(rows: dict[str, Any], label: str, *, low: float, high: float) -> str:
             aspect="equal",
         )
 
-    return figure(draw, label, size=(4.4, 0.55 * len(rows) + 0.2))
+    return figure(draw, label, size=(6.4, 0.75 * len(rows) + 0.1))
 
 
 def signature_curve(cards: Sequence[Card]) -> str:

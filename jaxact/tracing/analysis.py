@@ -204,9 +204,7 @@ def _connected(a: np.ndarray, b: np.ndarray, bad: np.ndarray) -> slice:
     return slice(*best)
 
 
-def _merge(
-    program: Program, cells: _Cells
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Join neighbours of one label where f is C^1, or has a kink of the label's own direction."""
     n = len(cells.a)
     if n == 0:
@@ -223,8 +221,12 @@ def _merge(
             continue
         if label and k > 0 and cells.sign[k - 1] != _UNDECIDED:
             have = label[-1]
-            both = have if sign == LINEAR else sign if have == LINEAR else (
-                have if have == sign else None
+            both = (
+                have
+                if sign == LINEAR
+                else sign
+                if have == LINEAR
+                else (have if have == sign else None)
             )
             rise, fall = bool(convex_joint[k - 1]), bool(concave_joint[k - 1])
             joined = None

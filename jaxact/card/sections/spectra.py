@@ -42,7 +42,7 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
     law = lens.law(act, phi=_PHI, psi=size / n1)
     eigenvalues = lens.simulate(key, act, n0=size, n1=n1, m=m) / eta
     edges = lens.edges(law)
-    top = float(np.max(np.asarray(edges.edges)[: 2 * int(edges.count)])) / eta
+    top = float(np.max(np.asarray(edges.edges)[: int(edges.count)])) / eta
     x = np.linspace(0, 1.06 * max(top, float(eigenvalues.max())), 1201)
     density = np.asarray(lens.density(law, jnp.asarray(x) * eta)) * eta
     error = np.asarray(lens.training_error(law, jnp.asarray(_GAMMAS) * eta))
