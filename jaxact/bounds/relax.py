@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -60,11 +61,15 @@ def relax(act: Activation | Callable[..., Any], lower: Any, upper: Any) -> Lines
                 f"lower must not exceed upper, got {np.asarray(lower)[tuple(wrong[0])]} > "
                 f"{np.asarray(upper)[tuple(wrong[0])]} at index {tuple(int(i) for i in wrong[0])}"
             )
-    if isinstance(act, Activation):
-        return relax_unit(act.fn, lower, upper, act.theta)
     if not callable(act):
         raise TypeError(f"act must be an Activation or a function of one array, got {act!r}")
-    return relax_unit(act, lower, upper)
+    fn, theta = (act.fn, act.theta) if isinstance(act, Activation) else (act, ())
+    if is_traced(theta):
+        return relax_unit(fn, lower, upper, theta)
+    return _piece_lines(analyse(fn, theta), lower, upper)
+
+
+_piece_lines = jax.jit(piece_lines, static_argnums=0)
 
 
 def relax_unit(

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import ArrayLike, Float, Integer, PRNGKeyArray
 
-from jaxact.nets.functional import functional
+from jaxact.nets.functional import Apply, functional
 from jaxact.nets.mlp import MLP
 from jaxact.nets.training import cross_entropy, mse, train
 from jaxact.numerics import checks
@@ -87,7 +87,7 @@ def train_classifier(
     center, spread = _moments(flat)
     seeds = jax.random.split(key)
     sizes = (flat.shape[1], *widths, int(y.max()) + 1)
-    apply, params = functional(MLP(sizes, act, trainable=trainable, rngs=nnx.Rngs(seeds[0])))
+    apply, params = _fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
     params, losses = train(
         apply, params, ((flat - center) / spread, y), loss=cross_entropy,
         epochs=epochs, batch=batch, key=seeds[1],
@@ -155,9 +155,9 @@ def train_autoencoder(
     center, spread = _moments(flat)
     pixels = flat.shape[1]
     seeds = jax.random.split(key, 3)
-    encoder = MLP((pixels, *reversed(hidden), latent), jnp.tanh, rngs=nnx.Rngs(seeds[0]))
-    decoder = MLP((latent, *hidden, pixels), act, output=output, rngs=nnx.Rngs(seeds[1]))
-    (encode, inner), (decode, outer) = functional(encoder), functional(decoder)
+    widths = (pixels, *reversed(hidden), latent)
+    encode, inner = _fresh(functools.partial(MLP, widths, jnp.tanh), seeds[0])
+    decode, outer = _fresh(functools.partial(MLP, widths[::-1], act, output=output), seeds[1])
     pair = Partial(_autoencode, encode, decode)
     params, losses = train(
         pair, {"encoder": inner, "decoder": outer}, ((flat - center) / spread, flat),
@@ -175,6 +175,20 @@ def train_autoencoder(
     to_image = Partial(_Reshaped(shape), decode, outer)
     held_out = None if test is None else _explained(to_code, to_image, jnp.asarray(test))
     return to_code, to_image, Fit(losses, _explained(to_code, to_image, images), held_out)
+
+
+def _fresh(build: Callable[..., nnx.Module], key: Any) -> tuple[Apply, dict[str, Any]]:
+    """`functional` of a new module, its weights drawn in one compiled call."""
+    graph: list[Any] = []
+
+    @jax.jit
+    def draw(key: Any) -> Any:
+        apply, params = functional(build(rngs=nnx.Rngs(key)))
+        graph.append(apply.graph)
+        return apply.fixed, params
+
+    fixed, params = draw(key)
+    return Apply(graph[0], fixed), params
 
 
 def _moments(flat: Any) -> tuple[Any, Any]:
