@@ -99,7 +99,7 @@ class Activation:
         return Activation(self.fn, tuple(theta), self.name, self.kinks, self.closed)
 
     def kink_points(self) -> Any:
-        """The kinks at the present theta, shape (k,); traced where they depend on a traced theta."""
+        """The kinks at the present theta, shape (k,); traced where theta is and moves them."""
         return self.kinks(*self.theta) if callable(self.kinks) else self.kinks
 
     @property
@@ -140,16 +140,12 @@ class Activation:
         """
         if self.closed.inverse is not None:
             return Activation(self.closed.inverse, self.theta, f"inverse of {self.name}")
-        if checks.is_concrete(self.theta):
-            sign = self.monotone()
-            if sign == 0:
-                raise ValueError(
-                    f"{self.name} has no inverse: it is not strictly monotone on "
-                    f"[-{SCAN_RANGE:g}, {SCAN_RANGE:g}]"
-                )
-        else:
-            sign = 1
-        return Activation(_Inverse(self.fn, sign), self.theta, f"inverse of {self.name}")
+        if checks.is_concrete(self.theta) and self.monotone() == 0:
+            raise ValueError(
+                f"{self.name} has no inverse: it is not strictly monotone on "
+                f"[-{SCAN_RANGE:g}, {SCAN_RANGE:g}]"
+            )
+        return Activation(_Inverse(self.fn), self.theta, f"inverse of {self.name}")
 
     def monotone(self) -> int:
         """+1 if f increases strictly on a grid of [-16, 16], -1 if it decreases, else 0.
@@ -183,7 +179,7 @@ def derived_moments(act: Activation, scale: Any = 1.0) -> Moments:
 
 
 def activation(
-    fn: Callable[..., Any],
+    fn: Any,
     *,
     name: str | None = None,
     theta: tuple[Any, ...] | Any = (),
@@ -252,16 +248,21 @@ def _scan(fn: Callable[..., Any], theta: tuple[Any, ...], label: str) -> tuple[f
 
 
 def _evaluate(act: Activation, grid: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         theta = jax.tree.map(lambda t: jnp.asarray(t, jnp.float64), act.theta)
         return np.asarray(jax.jit(act.fn)(jnp.asarray(grid, jnp.float64), *theta))
+
+
+_UNTRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
 
 
 def _check_elementwise(act: Activation) -> None:
     grid = np.linspace(-8, 8, 12) + 0.0137
     try:
         whole = _evaluate(act, grid)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, _UNTRACEABLE) and "truth value" not in str(error):
+            raise
         raise TypeError(
             f"{act.name} cannot be traced by JAX: use jax.numpy and jnp.where instead of NumPy "
             f"calls and Python branches on values ({str(error).splitlines()[0]})"
@@ -306,16 +307,18 @@ class _Derivative(_Wrapped):
 
 class _Inverse(_Wrapped):
     def __call__(self, y: Any, *theta: Any) -> Any:
-        fn, sign = self.parts
+        fn = self.parts[0]
         y = jnp.asarray(y, jnp.result_type(y, float))
-        if sign > 0:
-            return increasing_root(fn, y, theta)
-        return increasing_root(_Negated(fn), -y, theta)
+        ends = fn(jnp.asarray([-1.0, 1.0], y.dtype), *theta)
+        sign = jax.lax.stop_gradient(jnp.sign(ends[1] - ends[0]))
+        return increasing_root(_Signed(fn), sign * y, (sign, *theta))
 
 
-class _Negated(_Wrapped):
-    def __call__(self, x: Any, *theta: Any) -> Any:
-        return -self.parts[0](x, *theta)
+class _Signed(_Wrapped):
+    """sign * fn, which increases when fn is monotone and sign is its direction."""
+
+    def __call__(self, x: Any, sign: Any, *theta: Any) -> Any:
+        return sign * self.parts[0](x, *theta)
 
 
 class _Primitive(_Wrapped):
@@ -336,7 +339,10 @@ def _integral_jvp(fn: Any, kinks: Any, primals: Any, tangents: Any) -> tuple[Any
     tangent = fn(x, *theta) * dx
     if jax.tree.leaves(theta):
         points = (lambda t: kinks(*t)) if callable(kinks) else (lambda t: kinks)
-        tangent += jax.jvp(
-            lambda t: integral_from_zero(fn, points(t), x, t), (theta,), (dtheta,)
-        )[1]
+        by_theta = functools.partial(_integral_of_theta, fn, points, x)
+        tangent += jax.jvp(by_theta, (theta,), (dtheta,))[1]
     return _integral(fn, kinks, x, theta), tangent
+
+
+def _integral_of_theta(fn: Any, points: Any, x: Any, theta: Any) -> Any:
+    return integral_from_zero(fn, points(theta), x, theta)

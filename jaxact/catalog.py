@@ -49,7 +49,7 @@ def get(name: str, /, *args: Any, **kwargs: Any) -> Activation:
         >>> get("gelo")
         Traceback (most recent call last):
         ...
-        ValueError: unknown activation 'gelo'; did you mean gelu, selu, celu? ...
+        ValueError: unknown activation 'gelo'; did you mean gelu, elu, selu? ...
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
@@ -98,11 +98,13 @@ def _rectified_moments(scale: Any, left: Any) -> tuple[Any, Any, Any]:
 
 
 _fixed(
-    "relu", _positive_part, (0.0,),
+    "relu",
+    _positive_part,
+    (0.0,),
     moments=lambda s: _rectified_moments(s, 0.0),
     primitive=lambda x: _positive_part(x) ** 2 / 2,
     signature=lambda y: jnp.where(y > 0, 1.0, 0.0),
-)  # fmt: skip
+)
 
 
 def _leaky(x: Any, a: Any) -> Any:
@@ -128,15 +130,19 @@ def prelu(a: Any = 0.25) -> Activation:
 
 
 _fixed(
-    "abs", jnp.abs, (0.0,),
+    "abs",
+    jnp.abs,
+    (0.0,),
     moments=lambda s: (s * math.sqrt(2 / _PI), s**2 * (1 - 2 / _PI), 0.0 * s),
     primitive=lambda x: x * jnp.abs(x) / 2,
-)  # fmt: skip
+)
 _fixed(
-    "sign", jnp.sign, (0.0,),
+    "sign",
+    jnp.sign,
+    (0.0,),
     moments=lambda s: (0.0 * s, 1.0 + 0.0 * s, 2 / _PI + 0.0 * s),
     primitive=jnp.abs,
-)  # fmt: skip
+)
 
 
 def _step(x: Any) -> Any:
@@ -144,20 +150,23 @@ def _step(x: Any) -> Any:
 
 
 _fixed(
-    "step", _step, (0.0,),
+    "step",
+    _step,
+    (0.0,),
     moments=lambda s: (0.5 + 0.0 * s, 0.25 + 0.0 * s, 1 / (2 * _PI) + 0.0 * s),
     primitive=_positive_part,
-)  # fmt: skip
+)
 _fixed("hardtanh", lambda x: jnp.clip(x, -1, 1), (-1.0, 1.0))
 _fixed("relu6", lambda x: jnp.clip(x, 0, 6), (0.0, 6.0))
 _fixed("hard_sigmoid", lambda x: jnp.clip(x + 3, 0, 6) / 6, (-3.0, 3.0))
 _fixed("hard_swish", lambda x: x * jnp.clip(x + 3, 0, 6) / 6, (-3.0, 3.0))
 _fixed(
-    "identity", lambda x: x * 1,
+    "identity",
+    lambda x: x * 1,
     moments=lambda s: (0.0 * s, s**2, s**2),
     primitive=lambda x: x**2 / 2,
     inverse=lambda y: y * 1,
-)  # fmt: skip
+)
 
 
 def _f_alpha_divisor(alpha: Any) -> Any:
@@ -195,20 +204,23 @@ def _log_cosh(x: Any) -> Any:
 
 
 _fixed(
-    "tanh", jnp.tanh,
+    "tanh",
+    jnp.tanh,
     primitive=_log_cosh,
     inverse=lambda y: _outside(y, -1.0, 1.0, jnp.arctanh),
-)  # fmt: skip
+)
 _fixed(
-    "sigmoid", jax.nn.sigmoid,
+    "sigmoid",
+    jax.nn.sigmoid,
     primitive=lambda x: jax.nn.softplus(x) - math.log(2),
     inverse=lambda y: _outside(y, 0.0, 1.0, lambda v: jnp.log(v) - jnp.log1p(-v)),
-)  # fmt: skip
+)
 _fixed(
-    "arctan", jnp.arctan,
+    "arctan",
+    jnp.arctan,
     primitive=lambda x: x * jnp.arctan(x) - jnp.log1p(x**2) / 2,
     inverse=lambda y: _outside(y, -_PI / 2, _PI / 2, jnp.tan),
-)  # fmt: skip
+)
 
 
 def _erf_moments(s: Any) -> tuple[Any, Any, Any]:
@@ -221,16 +233,19 @@ def _erf_moments(s: Any) -> tuple[Any, Any, Any]:
 
 
 _fixed(
-    "erf", _erf,
+    "erf",
+    _erf,
     moments=_erf_moments,
     primitive=lambda x: x * _erf(x) + jnp.expm1(-(x**2)) / math.sqrt(_PI),
     inverse=lambda y: _outside(y, -1.0, 1.0, _erfinv),
-)  # fmt: skip
+)
 _fixed(
-    "softsign", lambda x: x / (1 + jnp.abs(x)), (0.0,),
+    "softsign",
+    lambda x: x / (1 + jnp.abs(x)),
+    (0.0,),
     primitive=lambda x: jnp.abs(x) - jnp.log1p(jnp.abs(x)),
     inverse=lambda y: _outside(y, -1.0, 1.0, lambda v: v / (1 - jnp.abs(v))),
-)  # fmt: skip
+)
 
 
 # ---- smooth rectifiers
@@ -264,8 +279,7 @@ def _gelu_moments(s: Any) -> tuple[Any, Any, Any]:
     square = s**2
     mean = square / jnp.sqrt(2 * _PI * (1 + square))
     second = square / 4 + square / (2 * _PI) * (
-        jnp.arcsin(square / (1 + square))
-        + 2 * square / ((1 + square) * jnp.sqrt(1 + 2 * square))
+        jnp.arcsin(square / (1 + square)) + 2 * square / ((1 + square) * jnp.sqrt(1 + 2 * square))
     )
     return mean, second - mean**2, square / 4
 
@@ -286,7 +300,7 @@ def _swish(x: Any, beta: Any) -> Any:
 
 @_register
 def swish(beta: Any = 1.0) -> Activation:
-    """x sigmoid(beta x); silu at beta = 1, relu as beta grows."""
+    """The function x sigmoid(beta x): silu at beta = 1, relu as beta grows."""
     return Activation(_swish, (beta,), "swish")
 
 
@@ -340,10 +354,12 @@ def _selu(x: Any) -> Any:
 
 
 _fixed(
-    "selu", _selu, (0.0,),
+    "selu",
+    _selu,
+    (0.0,),
     primitive=lambda x: _elu_primitive(x, _SELU_ALPHA * _SELU_SCALE, _SELU_SCALE),
     inverse=lambda y: _elu_inverse(y, _SELU_ALPHA * _SELU_SCALE, _SELU_SCALE),
-)  # fmt: skip
+)
 
 
 def _mu_relu(x: Any, mu: Any) -> Any:
@@ -372,25 +388,29 @@ def _lsu(x: Any) -> Any:
 
 
 _fixed(
-    "lsu", _lsu, (-1.0, 1.0),
+    "lsu",
+    _lsu,
+    (-1.0, 1.0),
     signature=lambda y: jnp.where(y < 4, 2 * jnp.sqrt(jnp.where(y < 4, y, 1)), 4.0),
-)  # fmt: skip
+)
 _fixed(
-    "matsushita", lambda x: x + jnp.sqrt(1 + x**2),
+    "matsushita",
+    lambda x: x + jnp.sqrt(1 + x**2),
     primitive=lambda x: (x**2 + x * jnp.sqrt(1 + x**2) + jnp.arcsinh(x)) / 2,
     inverse=lambda y: _outside(y, 0.0, math.inf, lambda v: (v - 1 / v) / 2),
     signature=lambda y: 2 * y**2 / (1 + y**2),
-)  # fmt: skip
+)
 
 
 # ---- entire functions
 
 
 _fixed(
-    "sin", jnp.sin,
+    "sin",
+    jnp.sin,
     moments=lambda s: (0.0 * s, -jnp.expm1(-2 * s**2) / 2, s**2 * jnp.exp(-(s**2))),
     primitive=lambda x: 2 * jnp.sin(x / 2) ** 2,
-)  # fmt: skip
+)
 
 
 def _cos_moments(s: Any) -> tuple[Any, Any, Any]:
@@ -399,14 +419,13 @@ def _cos_moments(s: Any) -> tuple[Any, Any, Any]:
 
 _fixed("cos", jnp.cos, moments=_cos_moments, primitive=jnp.sin)
 _fixed(
-    "exp", jnp.exp,
-    moments=lambda s: (
-        jnp.exp(s**2 / 2), jnp.exp(s**2) * jnp.expm1(s**2), s**2 * jnp.exp(s**2)
-    ),
+    "exp",
+    jnp.exp,
+    moments=lambda s: (jnp.exp(s**2 / 2), jnp.exp(s**2) * jnp.expm1(s**2), s**2 * jnp.exp(s**2)),
     primitive=jnp.expm1,
     inverse=lambda y: _outside(y, 0.0, math.inf, jnp.log),
     signature=lambda y: y * 1,
-)  # fmt: skip
+)
 
 
 def _gaussian_moments(s: Any) -> tuple[Any, Any, Any]:
@@ -419,21 +438,24 @@ def _gaussian_moments(s: Any) -> tuple[Any, Any, Any]:
 
 
 _fixed(
-    "gaussian", lambda x: jnp.exp(-(x**2) / 2),
+    "gaussian",
+    lambda x: jnp.exp(-(x**2) / 2),
     moments=_gaussian_moments,
     primitive=lambda x: math.sqrt(_PI / 2) * _erf(x / math.sqrt(2)),
-)  # fmt: skip
+)
 _fixed(
-    "square", lambda x: x**2,
+    "square",
+    lambda x: x**2,
     moments=lambda s: (s**2, 2 * s**4, 0.0 * s),
     primitive=lambda x: x**3 / 3,
-)  # fmt: skip
+)
 _fixed(
-    "cubic", lambda x: x**3,
+    "cubic",
+    lambda x: x**3,
     moments=lambda s: (0.0 * s, 15 * s**6, 9 * s**6),
     primitive=lambda x: x**4 / 4,
     inverse=jnp.cbrt,
-)  # fmt: skip
+)
 
 
 class _Power:

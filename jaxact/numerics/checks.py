@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -40,7 +42,7 @@ def non_negative(name: str, value: Any) -> None:
     _compare(name, value, lambda a: a >= 0, "non-negative")
 
 
-def between(name: str, value: Any, low: float, high: float) -> None:
+def between(name: str, value: Any, low: float | int, high: float | int) -> None:
     """Raise `ValueError` unless every entry of `value` lies in the closed range [low, high]."""
     _compare(name, value, lambda a: (a >= low) & (a <= high), f"in [{low}, {high}]")
 
@@ -77,7 +79,7 @@ def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
 
 def key(name: str, value: Any) -> None:
     """Raise `TypeError` unless `value` is a typed JAX random key."""
-    if not (hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)):
+    if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
         raise TypeError(f"{name} must be a typed key from jax.random.key(seed), got {value!r}")
 
 

@@ -35,7 +35,7 @@ def find_kinks(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> tuple[flo
         >>> find_kinks(lambda x: jnp.abs(x - 1) + jnp.maximum(x, 3))
         (1.0, 3.0)
     """
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return _find(fn, jax.tree.map(lambda t: jnp.asarray(t, jnp.float64), theta))
 
 
@@ -56,13 +56,13 @@ def _find(fn: Callable[..., Any], theta: tuple[Any, ...]) -> tuple[float, ...]:
             fm = values(m)
             first = jnp.abs(fm - fa) >= jnp.abs(fb - fm)
             return (
-                jnp.where(first, a, m), jnp.where(first, fa, fm),
-                jnp.where(first, m, b), jnp.where(first, fm, fb),
-            )  # fmt: skip
+                jnp.where(first, a, m),
+                jnp.where(first, fa, fm),
+                jnp.where(first, m, b),
+                jnp.where(first, fm, fb),
+            )
 
-        return jax.lax.fori_loop(
-            0, _HALVINGS, halve, (left, values(left), right, values(right))
-        )
+        return jax.lax.fori_loop(0, _HALVINGS, halve, (left, values(left), right, values(right)))
 
     # An offset grid: a kink at a round number is never a grid point.
     grid = np.linspace(-SCAN_RANGE, SCAN_RANGE, _CELLS + 1) + 1.2345e-3

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,7 +41,7 @@ def double(fn: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with jax.enable_x64(True):
             wide_args, wide_kwargs = jax.tree.map(_widen, (args, kwargs))
-            return fn(*wide_args, **wide_kwargs)
+            return fn(*wide_args, **wide_kwargs)  # pyright: ignore[reportCallIssue]
 
     return wrapped
 

@@ -15,7 +15,7 @@ _DOUBLINGS = 40
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def increasing_root(
-    fn: Callable[..., Any], y: Float[Array, "..."], args: tuple[Any, ...] = ()
+    fn: Callable[..., Any], y: Any, args: tuple[Any, ...] = ()
 ) -> Float[Array, "..."]:
     """Solve fn(x, *args) = y for x, elementwise in y, where fn increases in x.
 
@@ -25,7 +25,7 @@ def increasing_root(
 
     Args:
         fn: elementwise increasing function fn(x, *args).
-        y: targets, any shape.
+        y: targets, a floating array of any shape.
         args: further arguments of fn, a tuple of pytrees.
 
     Returns:

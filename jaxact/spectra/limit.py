@@ -74,6 +74,12 @@ def law(
     checks.positive("psi", psi)
     found = moments(act, scale)
     made = Law(found.eta, found.zeta, phi, psi)
+    if checks.is_concrete(found):
+        eta, mean = float(found.eta), float(found.mean)
+        if eta <= (32 * float(jnp.finfo(found.eta.dtype).eps) * mean) ** 2:
+            raise ValueError(
+                f"act must not be constant on Gaussian input, got eta = {eta:g} at mean {mean:g}"
+            )
     _check_values(made)
     dtype = jnp.result_type(*jax.tree.leaves(made), float)
     leaves = (jnp.asarray(leaf, dtype) for leaf in jax.tree.leaves(made))

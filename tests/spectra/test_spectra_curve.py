@@ -143,7 +143,7 @@ def test_on_the_real_axis(x64):
     assert g.dtype == jnp.complex128
     assert g[0].imag == 0
     assert g[2].imag == 0
-    np.testing.assert_allclose(g, spectra.stieltjes(LAW, x + 1e-12j), atol=1e-10)
+    np.testing.assert_allclose(g, spectra.stieltjes(LAW, np.asarray(x) + 1e-12j), atol=1e-10)
     np.testing.assert_allclose(spectra.density(LAW, x), -g.imag / np.pi, rtol=1e-14, atol=0)
     assert float(spectra.density(LAW, 0.0)) == 0
     assert float(spectra.density(LAW, -1.0)) == 0

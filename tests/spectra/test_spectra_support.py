@@ -39,9 +39,7 @@ def test_edges_and_atom_of_the_sheet(at, expected, mass, x64):
 
 def twin_edges(phi, psi, eta, zeta):
     """All real critical values z(v) > 0, from np.roots of the quintic of the sheet in v."""
-    n_phi, n_psi = (
-        np.poly1d([-a * (eta - zeta) * zeta, a * eta - zeta, 1.0]) for a in (phi, psi)
-    )
+    n_phi, n_psi = (np.poly1d([-a * (eta - zeta) * zeta, a * eta - zeta, 1.0]) for a in (phi, psi))
     v, one = np.poly1d([1.0, 0.0]), np.poly1d([-zeta, 1.0])
     both = n_phi * n_psi
     critical = (both.deriv() * v * one - both * one + both * v * (2 * zeta)).roots

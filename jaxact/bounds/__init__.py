@@ -1,0 +1,19 @@
+"""Certified bounds of any network with any activation (CROWN, Zhang et al. 2018)."""
+
+from __future__ import annotations
+
+from jaxact.bounds.attack import Attack as Attack
+from jaxact.bounds.attack import AttackRadius as AttackRadius
+from jaxact.bounds.attack import attack as attack
+from jaxact.bounds.attack import attack_radius as attack_radius
+from jaxact.bounds.crown import crown as crown
+from jaxact.bounds.crown import ibp as ibp
+from jaxact.bounds.problem import Bounds as Bounds
+from jaxact.bounds.problem import Radius as Radius
+from jaxact.bounds.radius import certified_radius as certified_radius
+from jaxact.bounds.regions import Ball as Ball
+from jaxact.bounds.regions import Box as Box
+from jaxact.bounds.relax import relax as relax
+from jaxact.bounds.relax import relax_unit as relax_unit
+from jaxact.bounds.relax_lines import Lines as Lines
+from jaxact.bounds.spec import margin_spec as margin_spec

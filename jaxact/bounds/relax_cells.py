@@ -1,0 +1,146 @@
+"""Lines for a function whose parameters are traced: the interval is cut into cells at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxact.bounds.relax_lines import Lines, attach, quotient
+from jaxact.tracing.intervals import Arithmetic
+from jaxact.tracing.jets import evaluate
+from jaxact.tracing.program import plain, program_of
+
+_CELLS = 32
+
+
+def cell_lines(
+    fn: Callable[..., Any], lower: jax.Array, upper: jax.Array, theta: tuple[Any, ...]
+) -> Lines:
+    """Lines of fn(., *theta) for a traced theta."""
+    program = program_of(fn, theta, traced=True)
+    leaves = tuple(jax.tree.leaves(theta))
+    held = jax.lax.stop_gradient(leaves)
+    size, dtype = lower.shape, lower.dtype
+    lower, upper = lower.reshape(-1), upper.reshape(-1)
+    l, u = jax.lax.stop_gradient((lower, upper))  # noqa: E741
+    ar = Arithmetic(jnp, dtype)
+    cuts = jnp.asarray(np.linspace(0, 1, _CELLS + 1), dtype)[:, None]
+    edges = jnp.clip(l[None] + (u - l)[None] * cuts, l[None], u[None])
+    edges = jnp.concatenate([edges[:-1], u[None]])
+    edges = jax.lax.cummax(edges, 0)
+    a, b = edges[:-1], edges[1:]
+    value, first, second = evaluate(program, ar, (a, b), held)
+    points = jnp.concatenate([edges, a + (b - a) / 2])
+    points = jnp.clip(points, l[None], u[None])
+    at, slope_at = evaluate(program, ar, (points, points), held, order=1)
+    f = plain(program, points, held)
+
+    m = l + (u - l) / 2
+    slope_m = jax.jvp(lambda w: plain(program, w, held), (m,), (jnp.ones_like(m),))[1]
+    results = []
+    for sign in (1.0, -1.0):
+        cells = _Cells(ar, a, b, *(_flip(v, sign) for v in (value, first, second)))
+        ends = _flip(at, sign), _flip(slope_at, sign)
+        ia, ib = _bridge(points, sign * f, m)
+        pick = [jnp.take_along_axis(v, i[None], 0)[0] for i in (ia, ib) for v in (points, f)]
+        chord = quotient(sign * (pick[3] - pick[1]), pick[2] - pick[0], sign * slope_m)
+        best: Any = None
+        for kind, s in enumerate((sign * slope_m, chord, jnp.zeros_like(m))):
+            s = jnp.where(jnp.isfinite(s), s, 0)
+            t, spot = cells.bound(s, ends, points)
+            gain = s * m + t
+            new = (gain, s, t, spot, jnp.full(m.shape, kind))
+            if best is None:
+                best = new
+            else:
+                # a tangent must be worth it: ties go to the earlier candidate
+                better = new[0] > best[0]
+                best = tuple(jnp.where(better, p, q) for p, q in zip(new, best, strict=True))
+        results.append((*best[1:], pick[0], pick[2]))
+    lines = []
+    for sign, (s, t, spot, kind, pa, pb) in zip((1.0, -1.0), results, strict=True):
+        ends = (lower, upper)
+        # the level candidate (kind 2) has no derivative of its own: two equal touch points
+        a, b = jnp.where(kind == 1, pa, 0), jnp.where(kind == 1, pb, 0)
+        s, t = attach(program, leaves, ends, sign, s, t, (a, b), kind == 0, spot)
+        lines += [sign * s, sign * t]
+    return jax.tree.map(lambda v: v.reshape(size), Lines(*lines))
+
+
+def _flip(a: Any, sign: float) -> Any:
+    return a if sign > 0 else (-a[1], -a[0])
+
+
+def _bridge(x: Any, f: Any, m: Any) -> tuple[Any, Any]:
+    """Indices of the edge of the points' lower hull that passes over m."""
+    last = jnp.full(m.shape, _CELLS)
+    state = (jnp.zeros_like(last), last)
+
+    def cut(_: Any, state: Any) -> Any:
+        i, j = state
+        xa, fa, xb, fb = (jnp.take_along_axis(v, k[None], 0)[0] for k in (i, j) for v in (x, f))
+        s = quotient(fb - fa, xb - xa, jnp.zeros_like(m))
+        best = jnp.argmin(f - s[None] * x, 0)
+        xs, fs = (jnp.take_along_axis(v, best[None], 0)[0] for v in (x, f))
+        below = fs - s * xs < fa - s * xa
+        return jnp.where(below & (xs < m), best, i), jnp.where(below & (xs > m), best, j)
+
+    return jax.lax.fori_loop(0, 8, cut, state)
+
+
+class _Cells:
+    """Enclosures of f, f', f'' over each cell."""
+
+    def __init__(self, ar: Any, a: Any, b: Any, value: Any, first: Any, second: Any) -> None:
+        self.ar, self.a, self.b = ar, a, b
+        self.value, self.first, self.second = value, first, second
+
+    def bound(self, slope: Any, at: Any, points: Any) -> tuple[Any, Any]:
+        """A certified lower bound of f - s x over all cells, and the point that sets it."""
+        ar = self.ar
+        s = slope[None]
+        value, slopes = at
+        held = ar.sub(value, ar.mul((s, s), (points, points)))[0]
+        n = self.a.shape[0]
+        left, right, centre = held[:n], held[1 : n + 1], held[n + 1 :]
+        middle = points[n + 1 :]
+        span = jnp.maximum(
+            ar.sub((self.b, self.b), (middle, middle))[1],
+            ar.sub((middle, middle), (self.a, self.a))[1],
+        )
+        span = jnp.maximum(span, 0)
+        plain_bound = ar.sub(self.value, ar.mul((s, s), (self.a, self.b)))[0]
+
+        def cone(tilt: Any) -> Any:
+            steep = jnp.maximum(jnp.maximum(tilt[1], -tilt[0]), 0)
+            drop = ar.mul((steep, steep), (span, span))[1]
+            return ar.sub((centre, centre), (drop, drop))[0]
+
+        square = ar.square((span, span))[1]
+        # by slopes over the cell; by the tangent at its centre; by the chord of its ends
+        by_slope = cone(ar.sub(self.first, (s, s)))
+        tangent = cone(ar.sub((slopes[0][n + 1 :], slopes[1][n + 1 :]), (s, s)))
+        sag = jnp.maximum(-self.second[0], 0)
+        sag = ar.mul((sag, sag), (square / 2, square / 2))[1]
+        by_tangent = ar.sub((tangent, tangent), (sag, sag))[0]
+        ends = jnp.minimum(left, right)
+        dip = jnp.maximum(self.second[1], 0)
+        dip = ar.mul((dip, dip), (square / 2, square / 2))[1]
+        by_chord = ar.sub((ends, ends), (dip, dip))[0]
+        bounds = [plain_bound, by_slope, by_tangent, by_chord]
+        cell = bounds[0]
+        for other in bounds[1:]:
+            cell = jnp.maximum(cell, jnp.where(jnp.isnan(other), -np.inf, other))
+        k = jnp.argmin(cell, 0)[None]
+        t = jnp.take_along_axis(cell, k, 0)[0]
+        local = jnp.stack([left, centre, right])
+        where = jnp.stack([self.a, middle, self.b])
+        k3 = jnp.broadcast_to(k[None], (3, *k.shape))
+        values = jnp.take_along_axis(local, k3, 1)[:, 0]
+        spots = jnp.take_along_axis(where, k3, 1)[:, 0]
+        spot = jnp.take_along_axis(spots, jnp.argmin(values, 0)[None], 0)[0]
+        return t, spot

@@ -1,0 +1,140 @@
+"""Certified lines for every elementwise unit of a network, from the input on.
+
+A unit's lines need its pre-activation interval, which needs the lines of the units before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from jaxact.bounds.backward import affine_part, both_sides, interval_of, lower_forms
+from jaxact.bounds.relax import relax_unit
+from jaxact.bounds.relax_lines import Lines
+from jaxact.numerics.pytrees import Leaf, pytree
+from jaxact.tracing.affine import Variable
+from jaxact.tracing.graph import Network
+from jaxact.tracing.ranges import unit_range
+
+
+@pytree()
+class Relaxed:
+    """What is known of one unit.
+
+    Attributes:
+        box: (lower, upper) pre-activations.
+        lines: certified lines over the box.
+        range: (lower, upper) values.
+    """
+
+    box: Leaf
+    lines: Leaf
+    range: Leaf
+
+
+Known: TypeAlias = Mapping[Variable, Relaxed]
+"""By the unit's output."""
+
+
+def relax_units(network: Network, region: Any) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
+    """Box, lines and range of every unit, and the boxes in order."""
+    units = network.units
+    kinds = {u.fn for u in units}
+    shared = len(kinds) < len(units) and not any(u.theta for u in units)
+    if shared and len({u.operand.dtype for u in units}) == 1:
+        known = _in_one_loop(network, region)
+    else:
+        known = {}
+        for unit in units:
+            box = _box(network, region, unit.operand, known)
+            known[unit.output] = _relaxed(unit.fn, box, unit.parameters(network.weights))
+    return known, tuple(known[u.output].box for u in units)
+
+
+def bound_rows(
+    network: Network, region: Any, variable: Variable, rows: Any, known: Known
+) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
+    """Bounds of `rows . variable`, and their linear bounds (rows, constant) in the input.
+
+    The better of backward CROWN and of interval arithmetic from the nearest units.
+    """
+    source = network.graph.source
+    forms, constant = affine_part(network, variable, rows)
+    ranges = {v: k.range for v, k in known.items()}
+    lower, upper = interval_of(forms, constant, ranges, source, region)
+    count = constant.shape[0]
+    lines = {v: k.lines for v, k in known.items()}
+    slopes, shifts = lower_forms(network, *both_sides(forms, constant), lines)
+    sides = (slopes[:count], shifts[:count]), (-slopes[count:], -shifts[count:])
+    if forms.keys() == {source}:  # affine up to here: the interval is exact
+        return (lower, upper), sides
+    middle, half = region.linear(slopes)
+    below = middle - half + shifts
+    lower, upper = jnp.maximum(lower, below[:count]), jnp.minimum(upper, -below[count:])
+    # at eps = 0 the two sides are one number, up to rounding
+    return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
+
+
+def shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Both ends in a shape."""
+    return bounds[0].reshape(shape), bounds[1].reshape(shape)
+
+
+def _box(network: Network, region: Any, variable: Variable, known: Known) -> tuple[Array, Array]:
+    bounds, _ = bound_rows(network, region, variable, None, known)
+    return shaped(bounds, variable.shape)
+
+
+def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:
+    return Relaxed(box, relax_unit(fn, *box, theta), unit_range(fn, *box, theta))
+
+
+def _in_one_loop(network: Network, region: Any) -> dict[Variable, Relaxed]:
+    """The same with one copy of each activation's relaxation in the program, not one per layer.
+
+    The relaxation is most of the program, so this halves its compile time or better. Units are
+    flattened and padded to the largest.
+    """
+    units = network.units
+    width = max(u.operand.size for u in units)
+    kinds = list(dict.fromkeys(u.fn for u in units))
+    which = np.array([kinds.index(u.fn) for u in units], np.int32)
+
+    def known(table: Any, before: int) -> dict[Variable, Relaxed]:
+        return {
+            u.output: jax.tree.map(
+                lambda column, k=k, u=u: column[k, : u.operand.size].reshape(u.operand.shape), table
+            )
+            for k, u in enumerate(units[:before])
+        }
+
+    def stage(k: int) -> Any:
+        def box(table: Any) -> tuple[Array, Array]:
+            ends = _box(network, region, units[k].operand, known(table, k))
+            flat = [e.reshape(-1) for e in ends]
+            # padded by a value that occurs, where the activation is defined
+            low, high = (jnp.pad(e, (0, width - e.size), mode="edge") for e in flat)
+            return low, high
+
+        return box
+
+    stages = [stage(k) for k in range(len(units))]
+    relaxers = [lambda low, high, fn=fn: _relaxed(fn, (low, high)) for fn in kinds]
+
+    def step(table: Any, index: tuple[Array, Array]) -> tuple[Any, None]:
+        k, kind = index
+        box = lax.switch(k, stages, table)
+        row = lax.switch(kind, relaxers, *box) if len(kinds) > 1 else relaxers[0](*box)
+        return jax.tree.map(lambda column, r: column.at[k].set(r), table, row), None
+
+    empty = jnp.zeros((len(units), width), units[0].operand.dtype)
+    table = Relaxed((empty, empty), Lines(empty, empty, empty, empty), (empty, empty))
+    order = jnp.arange(len(units), dtype=jnp.int32), jnp.asarray(which)
+    table, _ = lax.scan(step, table, order)
+    return known(table, len(units))

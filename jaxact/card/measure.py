@@ -1,0 +1,173 @@
+"""Measure a card: train on real digits with the activation, then ask each lens."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxact
+from jaxact.activation import Activation, activation
+from jaxact.card import sections
+from jaxact.card.section import SCHEMA, Card, Section, round_to
+from jaxact.io import Images, load_digits
+from jaxact.numerics import checks, double
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much work a card is.
+
+    Attributes:
+        matrix: inputs n0 of the simulated random layer.
+        test: test digits that get a certified radius.
+        epochs: passes of the classifier and of the decoder over the training digits.
+        stored: digits in the memory.
+        probes: corrupted digits recalled at each corruption.
+        inversions: digits inverted.
+        restarts: starts of each inversion.
+    """
+
+    matrix: int = 400
+    test: int = 100
+    epochs: int = 40
+    stored: int = 20
+    probes: int = 64
+    inversions: int = 24
+    restarts: int = 8
+
+
+QUICK = Sizes(matrix=200, test=24, epochs=15, stored=20, probes=32, inversions=8, restarts=4)
+
+
+def measure(
+    act: Activation | Callable[..., Any],
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    report: Callable[[str], None] = lambda stage: None,
+) -> Card:
+    """What all five lenses say about an activation, on scikit-learn's handwritten digits.
+
+    Args:
+        act: an activation, or any scalar JAX function.
+        seed: of all randomness; the same seed gives the same card.
+        quick: smaller sizes and fewer samples.
+        report: called with a word on what is being done, for progress.
+
+    Returns:
+        A `Card`. A lens that has no answer for this activation gives the reason.
+
+    Raises:
+        ValueError: if act is not a scalar function that is finite on [-8, 8], or seed < 0.
+        ImportError: without scikit-learn.
+
+    Example:
+        >>> import jaxact
+        >>> card = jaxact.card.measure(jaxact.get("relu"), quick=True)  # doctest: +SKIP
+        >>> round(card["spectra"]["eta"], 4)  # doctest: +SKIP
+        0.3408
+    """
+    checks.integer("seed", seed, 0)
+    act = activation(act)
+    sizes = QUICK if quick else Sizes()
+    start = time.perf_counter()
+    keys = dict(zip(_STAGES, jax.random.split(jax.random.key(seed), len(_STAGES)), strict=True))
+    report("reading the digits")
+    digits = load_digits(seed=seed)
+    # two at a time: most of a cold run is compilation, which leaves the other core idle
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        running = {
+            lens: pool.submit(_run, report, words, build, act, digits, sizes, keys[lens])
+            for lens, (words, build) in _STAGES.items()
+        }
+        made = {lens: running[lens].result() for lens in _ORDER}
+    return Card(
+        name=act.name,
+        theta=_theta_text(act),
+        kinks=tuple(float(k) for k in np.asarray(act.kink_points()).reshape(-1)),
+        curve=_curve(act),
+        sections=made,
+        setting={
+            "data": "scikit-learn digits, 8 x 8",
+            "seed": seed,
+            "quick": quick,
+            "jaxact": jaxact.__version__,
+            "jax": jax.__version__,
+            "seconds": round(time.perf_counter() - start, 1),
+        },
+    )
+
+
+def dump(cards: Sequence[Card]) -> dict[str, Any]:
+    """The content of card.json: a schema number and the cards, in plain JSON types."""
+    return {"schema": SCHEMA, "cards": [card.to_dict() for card in cards]}
+
+
+def _spectra(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
+    return double(functools.partial(sections.spectra, size=sizes.matrix))(act, key)
+
+
+def _bounds(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
+    return sections.bounds(act, digits, key, test=sizes.test, epochs=sizes.epochs)
+
+
+def _memory(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
+    return sections.memory(act, digits, key, stored=sizes.stored, probes=sizes.probes)
+
+
+def _inversion(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
+    return sections.inversion(
+        act, digits, key, count=sizes.inversions, restarts=sizes.restarts, epochs=sizes.epochs
+    )
+
+
+def _geometry(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
+    return double(sections.geometry)(act, digits)
+
+
+def _run(
+    report: Callable[[str], None],
+    words: str,
+    build: Callable[[Activation, Images, Sizes, Any], Section],
+    act: Activation,
+    digits: Images,
+    sizes: Sizes,
+    key: Any,
+) -> Section:
+    report(words)
+    return build(act, digits, sizes, key)
+
+
+_ORDER = ("spectra", "bounds", "memory", "inversion", "geometry")
+
+# the longest first
+_STAGES: dict[str, tuple[str, Callable[[Activation, Images, Sizes, Any], Section]]] = {
+    "bounds": ("training a classifier, certifying test digits", _bounds),
+    "inversion": ("training a decoder, inverting it from half an image", _inversion),
+    "spectra": ("spectrum of random features", _spectra),
+    "memory": ("storing and recalling digits", _memory),
+    "geometry": ("signature and matched divergence", _geometry),
+}
+
+
+def _theta_text(act: Activation) -> str:
+    parts = []
+    for leaf in jax.tree.leaves(act.theta):
+        values = np.asarray(leaf, float).reshape(-1)
+        parts.extend(f"{round_to(float(v), 4):g}" for v in values[:4])
+        if values.size > 4:
+            parts.append("...")
+    return ", ".join(parts)
+
+
+def _curve(act: Activation) -> dict[str, Any]:
+    x = np.linspace(-5, 5, 201)
+    f, slope = double(jax.jit(lambda a, v: (a(v), a.derivative(v))))(act, x)
+    return {"x": x, "f": np.asarray(f), "slope": np.asarray(slope)}

@@ -1,0 +1,136 @@
+"""The command line, thin: it reads arguments, calls the library and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+from typing import Annotated
+
+import jax
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jaxact import doctor as _doctor
+
+app = typer.Typer(
+    help="The mathematics of activation functions in JAX.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an error the user can mend is one line, not a traceback."""
+    try:
+        app()
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if os.environ.get("JAXACT_TRACEBACK"):
+            raise
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+        sys.exit(2)
+
+
+def cache_compilations() -> pathlib.Path:
+    """Keep compiled code in the user's cache folder, so a second run starts warm."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = pathlib.Path(base) / "jaxact" / "xla"
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+@app.command()
+def card(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ACT ...",
+            help="A name (gelu), a name with parameters ('elu(0.7, 1.3)') or your own "
+            "package.module:name. Names after the first are compared with it.",
+        ),
+    ],
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="ACT", help="Activations to put beside it.")
+    ] = None,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="Folder for card.json and card.html.")
+    ] = pathlib.Path("card"),
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes, fewer samples.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print card.json instead of the table.")
+    ] = False,
+) -> None:
+    """What five theories say about an activation, from real digits and real computation."""
+    from jaxact.card import dump, measure, resolve, write_html
+    from jaxact.card.terminal import print_cards
+
+    cache_compilations()
+    chosen = [resolve(text) for text in (*names, *(against or ()))]
+    console = Console()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task("", total=None)
+        cards = [
+            measure(
+                act,
+                seed=seed,
+                quick=quick,
+                report=lambda stage, act=act: progress.update(
+                    task, description=f"{act.name}: {stage}"
+                ),
+            )
+            for act in chosen
+        ]
+        progress.update(task, description="drawing the page")
+        out.mkdir(parents=True, exist_ok=True)
+        payload = dump(cards)
+        (out / "card.json").write_text(json.dumps(payload, indent=1), encoding="utf-8")
+        (out / "card.html").write_text(write_html(cards), encoding="utf-8")
+    if as_json:
+        sys.stdout.write(json.dumps(payload) + "\n")
+        return
+    print_cards(cards, console)
+    console.print(f"written: {out / 'card.html'}, {out / 'card.json'}", highlight=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Is this backend computing right numbers? Which devices, which precision?"""
+    found = _doctor.diagnose()
+    console = Console()
+    table = Table(show_header=False, pad_edge=False)
+    for name, version in found.versions:
+        table.add_row(name, version)
+    table.add_section()
+    for line in found.devices:
+        table.add_row("device", line)
+    table.add_section()
+    for what, measured, right in found.checks:
+        table.add_row(what, f"[green]{measured}[/green]" if right else f"[red]{measured}[/red]")
+    console.print(table)
+    for warning in found.warnings:
+        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
+    if not found.healthy:
+        raise typer.Exit(1)
+    console.print("this backend computes right numbers", highlight=False)
+
+
+@app.command()
+def names() -> None:
+    """List the catalogue."""
+    from jaxact.catalog import names as catalogue
+
+    Console().print("\n".join(catalogue()), highlight=False)

@@ -1,0 +1,21 @@
+"""Information geometry: the deformed exponential family and divergence of an activation.
+
+Nock, Cranko, Menon, Qu & Williamson, "f-GANs in an information geometric nutshell" (NIPS 2017).
+The stated accuracies are those of float64 (`jax.enable_x64`); dtypes follow the inputs.
+"""
+
+from __future__ import annotations
+
+from jaxact.geometry.admissible import Admissibility as Admissibility
+from jaxact.geometry.admissible import admissibility as admissibility
+from jaxact.geometry.deformed import exp_chi as exp_chi
+from jaxact.geometry.deformed import log_chi as log_chi
+from jaxact.geometry.divergences import Divergence as Divergence
+from jaxact.geometry.divergences import divergence as divergence
+from jaxact.geometry.divergences import divergence_value as divergence_value
+from jaxact.geometry.divergences import matched_divergence as matched_divergence
+from jaxact.geometry.signature import Signature as Signature
+from jaxact.geometry.signature import gan as gan
+from jaxact.geometry.signature import parametric_curve as parametric_curve
+from jaxact.geometry.signature import signature as signature
+from jaxact.geometry.signature import tsallis as tsallis

@@ -1,0 +1,212 @@
+"""Recover the latent behind measurements of a generator's output."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxact.inversion.certificate import TOLERANCE, from_jacobian, pose
+from jaxact.inversion.first_order import Adam, Optax
+from jaxact.inversion.implicit import minimiser
+from jaxact.inversion.loop import descend, misfit_floor
+from jaxact.inversion.problem import Problem
+from jaxact.inversion.second_order import GaussNewton, LevenbergMarquardt
+from jaxact.numerics import checks
+from jaxact.numerics.pytrees import Leaf, pytree
+
+_SAME = 0.01
+_EXPLICIT_UP_TO = 32
+
+
+@pytree()
+class Inversion:
+    """What was found; the latent's shape is (k,) or whatever the generator takes.
+
+    Attributes:
+        latent: the best latent of all restarts.
+        output: G(latent): the whole output, also where it was not measured.
+        loss: F(latent) = 1/2 ||A output - y||^2 + prior/2 ||latent||^2.
+        converged: whether the run that found it met the solver's tolerance.
+        sigma_min: smallest singular value of J = d(A G)/dz at the latent; an error e of y moves
+            the latent by at most ||e|| / sigma_min, to first order.
+        condition: sigma_max / sigma_min.
+        identifiable: whether sigma_min > 1e-4 sigma_max. A tiny loss alone does not make the
+            latent the right one.
+        agreement: fraction of the restarts whose loss is within 1 % of the best (or at the
+            solver's tolerance, as the best is) and whose latent is within 1 % of the best one.
+        losses: (restarts,) the loss each restart ended at.
+        latents: (restarts, *latent shape) where it ended.
+        iterations: (restarts,) the steps it took.
+    """
+
+    latent: Leaf
+    output: Leaf
+    loss: Leaf
+    converged: Leaf
+    sigma_min: Leaf
+    condition: Leaf
+    identifiable: Leaf
+    agreement: Leaf
+    losses: Leaf
+    latents: Leaf
+    iterations: Leaf
+
+
+def invert(
+    generator: Callable[..., Any],
+    y: Any,
+    *,
+    latent: Any,
+    operator: Callable[..., Any] | None = None,
+    solver: Any = None,
+    restarts: int = 8,
+    prior: Any = 0.0,
+    sign_flip: bool = False,
+    key: Any = None,
+) -> Inversion:
+    """Find the latent z with A G(z) = y: the least of F(z) over several random starts.
+
+    F(z) = 1/2 ||A G(z) - y||^2 + prior/2 ||z||^2, minimised from z0 ~ N(0, I).
+
+    Args:
+        generator: G, latent -> output. Any JAX function, compiled once per function object; or
+            a callable pytree such as `jax.tree_util.Partial(apply, params)`, whose arrays are
+            inputs: other weights compile nothing new, and derivatives with respect to them
+            exist. (Weights in a plain function's closure are constants of the compiled code,
+            unless a transformation around `invert` is tracing them.)
+        y: the measurements, of the shape that operator(G(z)) has. Their dtype is the latent's.
+        latent: the latent's dimension k or its shape; or an array of starts, one start (k,) or
+            several (restarts, *shape).
+        operator: A, output -> measurements: `mask(...)` or any JAX function, linear or not.
+            None: everything is measured.
+        solver: `LevenbergMarquardt`, `GaussNewton`, `Adam` or `Optax`. None:
+            Levenberg-Marquardt up to 32 latents, Gauss-Newton above.
+        restarts: number of random starts, >= 1; ignored where `latent` gives starts.
+        prior: weight of the latent's N(0, I) prior, >= 0: the variance of the noise in y, if
+            that is known.
+        sign_flip: after each step, go to -z if F is lower there: the guard of Ma et al. against
+            the flat region at -rho z* of ReLU generators; one more forward pass a step.
+        key: a typed key from `jax.random.key`; needed for random starts.
+
+    Returns:
+        An `Inversion`. For a batch, `jax.vmap(lambda y, key: invert(g, y, latent=k, key=key))`;
+        each lane and each restart stops by itself.
+
+    Raises:
+        ValueError: for a y of another shape than the operator's output or not finite, a latent
+            that is not positive, restarts < 1, a mask that does not fit, a prior < 0, or a
+            generator that is not finite at any start.
+        TypeError: for an untyped key, or a generator, operator or solver that is none.
+
+    Differentiation: implicit, through the minimiser's optimality condition, so `invert` is a
+    differentiable layer in y, prior, the generator's arrays and the operator's: on data that
+    the generator fits, d latent / d y = (J^T J + prior I)^{-1} J^T. Usable twice; costs the
+    Hessian of F, k gradient products. Assumes that the solver converged.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxact.inversion import mask
+        >>> w1 = jax.random.normal(jax.random.key(0), (9, 3))
+        >>> w2 = jax.random.normal(jax.random.key(1), (20, 9))
+        >>> generator = lambda z: jnp.tanh(w2 @ jax.nn.leaky_relu(w1 @ z) / 9)
+        >>> see = mask(jnp.arange(0, 20, 2))
+        >>> y = see(generator(jnp.array([1.0, -0.5, 0.3])))
+        >>> found = invert(generator, y, latent=3, operator=see, key=jax.random.key(2))
+        >>> [round(float(v), 4) for v in found.latent], bool(found.identifiable)
+        ([1.0, -0.5, 0.3], True)
+
+    Source: Ma, Ayaz & Karaman 2018, the loss and algorithm; Huang et al. 2018, the sign flip.
+    """
+    y = jnp.asarray(y, jnp.result_type(y, float))
+    checks.finite("y", y)
+    checks.non_negative("prior", prior)
+    dtype = jnp.finfo(y.dtype).dtype
+    starts = _starts(latent, restarts, key, dtype)
+    solver = _solver(solver, starts[0].size)
+    problem = pose(generator, operator, dtype, starts.shape[1:])
+    checks.shape("y", y, problem.y.shape)
+    problem = Problem(problem.generator, problem.operator, y, prior, problem.shape)
+    found = solve(problem, solver, starts, sign_flip=bool(sign_flip))
+    if checks.is_concrete(found.loss) and not np.isfinite(found.loss):
+        raise ValueError(
+            f"generator must be finite at a start, got a NaN or inf from all {starts.shape[0]}"
+        )
+    return found
+
+
+@functools.partial(jax.jit, static_argnames=("sign_flip",))
+def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = False) -> Inversion:
+    """The kernel of `invert`: pure, one problem, starts (restarts, *latent shape).
+
+    It checks nothing; `jax.vmap` over y and starts gives a batch.
+    """
+    count = starts.shape[0]
+    problem = problem.hoisted(starts[0].ravel())
+    fixed = jax.lax.stop_gradient(problem)
+    run = jax.vmap(lambda z: descend(fixed, solver, z, sign_flip=sign_flip))(
+        jax.lax.stop_gradient(starts).reshape(count, -1)
+    )
+    best = jnp.argmin(run.loss)
+    z = minimiser(problem, run.z[best])
+    near = jnp.linalg.norm(run.z - run.z[best][None], axis=1) <= _SAME * jnp.linalg.norm(z)
+    within = (1 + _SAME) * run.loss[best] + misfit_floor(fixed, solver, run.z[best])
+    agree = near & (run.loss <= within)
+    found = from_jacobian(problem.jacobian(z)[1], TOLERANCE)
+    return Inversion(
+        latent=z.reshape(problem.shape),
+        output=problem.output(z),
+        loss=problem.objective(z),
+        converged=run.converged[best],
+        sigma_min=found.sigma_min,
+        condition=found.condition,
+        identifiable=found.identifiable,
+        agreement=jnp.mean(jax.lax.stop_gradient(agree).astype(z.dtype)),
+        losses=run.loss,
+        latents=run.z.reshape(starts.shape),
+        iterations=run.iterations,
+    )
+
+
+def _starts(latent: Any, restarts: Any, key: Any, dtype: Any) -> Array:
+    if hasattr(latent, "dtype") and np.ndim(latent) > 0:
+        checks.finite("latent", latent)
+        starts = jnp.asarray(latent, dtype)
+        starts = starts[None] if starts.ndim == 1 else starts
+        if starts.size == 0:
+            raise ValueError(f"latent must hold at least one start, got shape {starts.shape}")
+        return starts
+    shape = tuple(latent) if isinstance(latent, tuple | list) else (latent,)
+    for size in shape or (0,):
+        checks.integer("latent", size, 1)
+    checks.integer("restarts", restarts, 1)
+    checks.key("key", key)
+    return jax.random.normal(key, (restarts, *shape), dtype)
+
+
+def _solver(solver: Any, size: int) -> Any:
+    if solver is None:
+        return LevenbergMarquardt() if size <= _EXPLICIT_UP_TO else GaussNewton()
+    if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "step", None))):
+        raise TypeError(
+            "solver must be a LevenbergMarquardt(...), GaussNewton(...), Adam(...) or "
+            f"Optax(transform), got {solver!r}"
+        )
+    checks.integer("solver.steps", solver.steps, 1)
+    if solver.tol is not None:
+        checks.non_negative("solver.tol", solver.tol)
+    if isinstance(solver, GaussNewton | LevenbergMarquardt):
+        checks.non_negative("solver.damping", solver.damping)
+    if isinstance(solver, GaussNewton):
+        checks.integer("solver.cg_steps", solver.cg_steps, 1)
+        checks.non_negative("solver.cg_tol", solver.cg_tol)
+    if isinstance(solver, Adam):
+        checks.positive("solver.learning_rate", solver.learning_rate)
+    if isinstance(solver, Optax) and not hasattr(solver.transform, "update"):
+        raise TypeError(f"solver.transform must be an optax transformation, got {solver!r}")
+    return solver

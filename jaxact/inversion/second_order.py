@@ -1,0 +1,163 @@
+"""Gauss-Newton and Levenberg-Marquardt: second-order solvers with no learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxact.inversion.loop import tolerance
+from jaxact.inversion.problem import Problem
+from jaxact.numerics.pytrees import Leaf, pytree
+
+_SHRINK, _GROW = 0.2, 4.0
+_SHRINKING = 0.7
+
+
+@pytree()
+class GaussNewton:
+    """Damped Gauss-Newton, matrix-free: (J^T J + prior I + mu s I) d = -grad F by CG.
+
+    J is never formed: its products come from `jax.linearize` and its transpose. s is the
+    curvature ||J g||^2 / ||g||^2 along the gradient g. A step is taken only if F decreases;
+    then mu shrinks by 0.2, else it grows by 4. The default for latents above 32.
+
+    Attributes:
+        damping: the first mu, >= 0, relative to s.
+        cg_steps: the most CG iterations a step, >= 1.
+        steps: the most iterations, >= 1.
+        tol: converged when ||A G(z) - y|| <= tol ||y||, when a lightly damped step moves z by
+            less than tol ||z||, or when no step can lower F or keep shrinking where F is flat to
+            rounding. None: 16 units of rounding.
+        cg_tol: CG stops when its residual has fallen by this factor.
+
+    Example:
+        >>> GaussNewton(cg_steps=40).steps
+        40
+    """
+
+    damping: Leaf = 1e-3
+    cg_steps: Leaf = 32
+    steps: Leaf = 40
+    tol: Leaf = None
+    cg_tol: Leaf = 1e-3
+
+    def init(self, problem: Problem, z: Array) -> Any:
+        """The first damping, and no step yet."""
+        return _start(self, z)
+
+    def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
+        """One damped step; see `jaxact.inversion.loop.Solver`."""
+        r, push = jax.linearize(problem.residual, z)
+        pull = jax.linear_transpose(push, z)
+        prior = jnp.asarray(problem.prior, z.dtype)
+        gradient = pull(r)[0] + prior * z
+        along = push(gradient)
+        size = gradient @ gradient
+        scale = prior + jnp.where(size > 0, along @ along / jnp.where(size > 0, size, 1), 1)
+        shift = prior + state[0] * scale
+        move = conjugate_gradient(
+            lambda v: pull(push(v))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
+        )
+        return _accept(self, problem, z, loss, state, move, gradient)
+
+
+@pytree()
+class LevenbergMarquardt:
+    """Levenberg-Marquardt with the explicit Jacobian: a k x k Cholesky solve a step.
+
+    (J^T J + prior I + mu t I) d = -grad F with t = tr(J^T J + prior I) / k; mu as in
+    `GaussNewton`. It is exact on ill-conditioned problems, where truncated CG is not. The
+    default for latents up to 32.
+
+    Attributes:
+        damping: the first mu, >= 0, relative to t.
+        steps: the most iterations, >= 1.
+        tol: as in `GaussNewton`.
+
+    Example:
+        >>> LevenbergMarquardt(damping=1e-2).damping
+        0.01
+    """
+
+    damping: Leaf = 1e-3
+    steps: Leaf = 40
+    tol: Leaf = None
+
+    def init(self, problem: Problem, z: Array) -> Any:
+        """The first damping, and no step yet."""
+        return _start(self, z)
+
+    def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
+        """One damped step; see `jaxact.inversion.loop.Solver`."""
+        r, jacobian = problem.jacobian(z)
+        prior = jnp.asarray(problem.prior, z.dtype)
+        gradient = r @ jacobian + prior * z
+        normal = jacobian.T @ jacobian
+        scale = prior + jnp.trace(normal) / z.size
+        damped = normal + (prior + state[0] * scale) * jnp.eye(z.size, dtype=z.dtype)
+        factor = jax.scipy.linalg.cho_factor(damped, lower=True)
+        move = jax.scipy.linalg.cho_solve(factor, -gradient)
+        return _accept(self, problem, z, loss, state, move, gradient)
+
+
+def _start(solver: Any, z: Array) -> tuple[Array, Array]:
+    """The damping mu and the length of the last step."""
+    return jnp.asarray(solver.damping, z.dtype), jnp.asarray(jnp.inf, z.dtype)
+
+
+def _accept(
+    solver: Any, problem: Problem, z: Array, loss: Array, state: Any, move: Array, gradient: Array
+) -> Any:
+    mu, last = state
+    eps = float(jnp.finfo(z.dtype).eps)
+    trial = problem.objective(z + move)
+    length = jnp.linalg.norm(move)
+    short = length <= tolerance(solver, z) * jnp.linalg.norm(z)
+    # Near a minimum with a residual, F is flat to rounding while z is still sqrt(eps) away:
+    # there a step is judged by whether the steps keep shrinking, as they do near a minimum.
+    noise = 16 * eps * loss
+    flat = -(gradient @ move) <= noise
+    shrinking = flat & (jnp.abs(trial - loss) <= noise) & (length <= _SHRINKING * last)
+    better = (trial < loss) & ~flat | shrinking
+    # A rejected step that is short or flat shows that no step lowers F any more; a short
+    # accepted one shows it only if damping did not shorten it.
+    light = mu <= jnp.asarray(solver.damping, z.dtype)
+    converged = jnp.where(better, short & light, short | flat)
+    grown = jnp.maximum(_GROW * mu, eps)
+    return (
+        jnp.where(better, z + move, z),
+        jnp.where(better, trial, loss),
+        (jnp.where(better, _SHRINK * mu, grown), jnp.where(better, length, last)),
+        converged,
+    )
+
+
+def conjugate_gradient(
+    product: Any, b: Float[Array, " k"], steps: Any, tol: Any
+) -> Float[Array, " k"]:
+    """Approximately solve product(x) = b, product symmetric positive definite, from x = 0.
+
+    Every iterate is a descent direction. It stops after `steps`, when the residual is below
+    tol ||b||, or when rounding leaves no positive curvature.
+    """
+    small = jnp.maximum(jnp.asarray(tol, b.dtype), float(jnp.finfo(b.dtype).eps)) ** 2 * (b @ b)
+
+    def unfinished(carry: Any) -> Array:
+        _, _, _, size, index = carry
+        return (index < steps) & (size > small)
+
+    def iterate(carry: Any) -> Any:
+        x, r, p, size, index = carry
+        image = product(p)
+        curvature = p @ image
+        fine = curvature > 0
+        alpha = jnp.where(fine, size / jnp.where(fine, curvature, 1), 0)
+        x, r = x + alpha * p, r - alpha * image
+        fresh = jnp.where(fine, r @ r, 0)
+        return x, r, r + fresh / size * p, fresh, index + 1
+
+    zero = jnp.zeros((), int)
+    return jax.lax.while_loop(unfinished, iterate, (jnp.zeros_like(b), b, b, b @ b, zero))[0]

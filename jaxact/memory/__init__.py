@@ -1,0 +1,24 @@
+"""Dense associative memory: what an activation can store, and how it recalls it.
+
+Krotov & Hopfield 2016, "Dense Associative Memory for Pattern Recognition".
+"""
+
+from __future__ import annotations
+
+from jaxact.memory.capacity import alpha as alpha
+from jaxact.memory.capacity import bit_error as bit_error
+from jaxact.memory.capacity import capacity as capacity
+from jaxact.memory.capacity import finite_capacity as finite_capacity
+from jaxact.memory.capacity import no_error_capacity as no_error_capacity
+from jaxact.memory.dynamics import Retrieval as Retrieval
+from jaxact.memory.dynamics import retrieve as retrieve
+from jaxact.memory.energy import energy as energy
+from jaxact.memory.energy import gaps as gaps
+from jaxact.memory.energy import overlaps as overlaps
+from jaxact.memory.interaction import Interaction as Interaction
+from jaxact.memory.interaction import exponential as exponential
+from jaxact.memory.interaction import from_activation as from_activation
+from jaxact.memory.interaction import polynomial as polynomial
+from jaxact.memory.interaction import rectified as rectified
+from jaxact.memory.recall import Recall as Recall
+from jaxact.memory.recall import measure_recall as measure_recall

@@ -1,0 +1,228 @@
+"""The energy of a state, and the N energy differences that drive the dynamics."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxact.activation import Activation
+from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.numerics import checks
+
+EXACT = jax.lax.Precision.HIGHEST
+"""Overlaps are integers and gaps are small differences: no matmul here may round to bfloat16."""
+
+
+def overlaps(patterns: Reals, state: Reals) -> Float[Array, "*batch K"]:
+    """The overlaps h_mu = sum_i xi^mu_i sigma_i of states with the patterns.
+
+    Args:
+        patterns: (K, N), any real values.
+        state: (..., N).
+
+    Returns:
+        h, (..., K). Differentiable in both.
+
+    Raises:
+        ValueError: if the shapes do not fit, or an entry is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> overlaps(jnp.array([[1, 1, -1], [1, -1, 1]]), jnp.array([1, 1, 1])).tolist()
+        [1.0, 1.0]
+    """
+    return _overlaps(*_check(patterns, state))
+
+
+def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[Array, " *batch"]:
+    """The energy E = -sum_mu F(h_mu), h_mu = sum_i xi^mu_i sigma_i, in the paper's raw units.
+
+    Args:
+        patterns: (K, N), any real values.
+        state: (..., N), any real values.
+        F: an interaction, or an activation (then F is its primitive). It is applied to h as
+            it is; pass `F.normalised(N)` for the units of `retrieve`.
+
+    Returns:
+        The energies, (...). Differentiable in the patterns, the state and F's leaves. Where
+        h^n leaves the range of the dtype (float32: N = 784 from n = 14) it is -inf or +inf,
+        never NaN.
+
+    Raises:
+        ValueError: if the shapes do not fit, or an entry is not finite.
+        TypeError: if F is not an interaction or an activation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxact import memory
+        >>> xor = jnp.array([[-1, -1, -1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]])
+        >>> float(memory.energy(xor, jnp.array([1, 1, 1]), memory.polynomial(3)))
+        24.0
+
+    Source: Krotov & Hopfield 2016, eq. 2.
+    """
+    return _energy(*_check(patterns, state), anonymous(as_interaction(F)))
+
+
+def gaps(
+    patterns: Reals,
+    state: Reals,
+    F: Interaction | Activation,
+    *,
+    method: str = "auto",
+) -> Float[Array, "*batch N"]:
+    """All N energy differences g_i = E(sigma_i = -1) - E(sigma_i = +1) at a state.
+
+    g_i = sum_mu F(h_i + xi_i) - F(h_i - xi_i), h_i = sum over j != i of xi_j sigma_j. The
+    energy rule sets sigma_i to the sign of g_i; a state is stable if g_i sigma_i >= 0 for all i.
+    For patterns and states of +-1 all of them follow from one overlap product and one more:
+    g = M xi + sigma sum_mu (F - P), M = (F(h + 2) - F(h - 2)) / 2, P = (F(h + 2) + F(h - 2)) / 2.
+
+    Args:
+        patterns: (K, N), any real values.
+        state: (..., N), any real values.
+        F: an interaction or an activation, applied to the raw overlaps.
+        method: "matmul" is the identity above (only for +-1), "direct" the definition, and
+            "auto" the identity where both arrays are concrete and +-1.
+
+    Returns:
+        g, (..., N), finite or +-inf. The definition differentiates in everything; the identity
+        rightly in F's leaves only, so under `jax.grad` and `jax.jit` "auto" is "direct".
+
+    Raises:
+        ValueError: if the shapes do not fit, an entry is not finite, or method is "matmul"
+            and an entry is not -1 or +1.
+        TypeError: if F is not an interaction or an activation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxact import memory
+        >>> xor = jnp.array([[-1, -1, -1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]])
+        >>> memory.gaps(xor, jnp.array([1, 1, 1]), memory.polynomial(3)).tolist()
+        [-48.0, -48.0, -48.0]
+
+    Source: Krotov & Hopfield 2016, eq. 4.
+    """
+    checks.choice("method", method, ("auto", "matmul", "direct"))
+    if method == "matmul":
+        checks.spins("patterns", patterns)
+        checks.spins("state", state)
+    binary = method == "matmul" or (method == "auto" and _binary(patterns) and _binary(state))
+    kernel = _gaps_matmul if binary else _gaps_direct
+    return kernel(*_check(patterns, state), anonymous(as_interaction(F)))
+
+
+def anchored(F: Interaction, h: Float[Array, "*batch K"]) -> tuple[Callable[[Array], Array], Any]:
+    """Split F into a part G that stays in range near h and a positive factor: F = factor G.
+
+    A homogeneous F is measured in units of the largest overlap, F(h) = m^d F(h / m), and an
+    exponential one from it, exp(h) = exp(m) exp(h - m). The sign of any difference of F is that
+    of G. Neither changes with m, so m is held fixed under differentiation.
+
+    Returns:
+        G (on overlaps that broadcast against (..., K)) and the factor, (..., 1).
+    """
+    if F.kind == "exponential":
+        top = jax.lax.stop_gradient(jnp.max(h, axis=-1, keepdims=True))
+        rate = F.gain / F.unit
+        return lambda points: F.fn(rate * (points - top), *F.theta), F(top)
+    if F.degree is not None:
+        top = jax.lax.stop_gradient(jnp.max(jnp.abs(h), axis=-1, keepdims=True))
+        top = jnp.maximum(top, jnp.finfo(h.dtype).tiny ** 0.25)
+        return lambda points: F.fn(points / top, *F.theta), (F.gain / F.unit * top) ** F.degree
+    return F, jnp.ones_like(h[..., :1])
+
+
+def _in_range(F: Interaction, N: int, K: int, dtype: Any) -> bool:
+    """Whether sums of K raw F cannot leave the range of the dtype for spins."""
+    if F.kind == "exponential":
+        return False
+    bits = (F.degree or 1) * math.log2(N + 2) + math.log2(K) + 2
+    return bits < math.log2(float(jnp.finfo(dtype).max))
+
+
+def _local(F: Interaction, patterns: Array, h: Array) -> tuple[Callable[[Array], Array], Any]:
+    if _in_range(F, patterns.shape[1], patterns.shape[0], h.dtype):
+        return F, jnp.ones_like(h[..., :1])
+    return anchored(F, h)
+
+
+def _times(factor: Array, value: Array) -> Array:
+    """The product, where the factor may be infinite and the value zero."""
+    return jnp.where(value == 0, 0, value * factor)
+
+
+@jax.jit
+def _overlaps(patterns: Array, state: Array) -> Array:
+    return jnp.matmul(state, patterns.T, precision=EXACT)
+
+
+@jax.jit
+def _energy(patterns: Array, state: Array, F: Interaction) -> Array:
+    h = _overlaps(patterns, state)
+    G, factor = _local(F, patterns, h)
+    return -_times(factor[..., 0], jnp.sum(G(h), axis=-1))
+
+
+def spin_field(
+    patterns: Array, state: Array, h: Array, G: Callable[[Array], Array]
+) -> Float[Array, "*batch N"]:
+    """The gaps of +-1 states with +-1 patterns, from their overlaps: one matmul."""
+    here = G(h)
+    below, above = here - G(h - 2), G(h + 2) - here
+    field = jnp.matmul((below + above) / 2, patterns, precision=EXACT)
+    return field + state * jnp.sum((below - above) / 2, axis=-1, keepdims=True)
+
+
+@jax.jit
+def _gaps_matmul(patterns: Array, state: Array, F: Interaction) -> Array:
+    h = _overlaps(patterns, state)
+    G, factor = _local(F, patterns, h)
+    return _times(factor, spin_field(patterns, state, h, G))
+
+
+@jax.jit
+def _gaps_direct(patterns: Array, state: Array, F: Interaction) -> Array:
+    def one(sample: Array) -> Array:
+        h = _overlaps(patterns, sample[None])
+        G, factor = _local(F, patterns, h)
+        rest = h - patterns.T * sample[:, None]
+        change = G(rest + patterns.T) - G(rest - patterns.T)
+        return _times(factor[0], jnp.sum(change, axis=-1))
+
+    # One (N, K) array at a time: a batch of them would not fit.
+    flat = state.reshape(-1, state.shape[-1])
+    return jax.lax.map(one, flat).reshape(state.shape)
+
+
+def _binary(value: Any) -> bool:
+    return checks.is_concrete(value) and bool((np.abs(np.asarray(value)) == 1).all())
+
+
+def _check(patterns: Any, state: Any) -> tuple[Array, Array]:
+    """Two arrays of one floating dtype, (K, N) and (..., N)."""
+    checks.shape("patterns", patterns, ("K", "N"))
+    K, N = np.shape(patterns)
+    if K == 0 or N == 0:
+        raise ValueError(f"patterns must not be empty, got shape {(K, N)}")
+    if np.ndim(state) == 0 or np.shape(state)[-1] != N:
+        raise ValueError(f"state must have shape (..., {N}), got {np.shape(state)}")
+    checks.finite("patterns", patterns)
+    checks.finite("state", state)
+    return common(patterns, state)
+
+
+def common(patterns: Any, state: Any) -> tuple[Array, Array]:
+    """Both in their common floating dtype; integers take the dtype of the other one."""
+    patterns, state = jnp.asarray(patterns), jnp.asarray(state)
+    kinds = [a.dtype for a in (patterns, state) if jnp.issubdtype(a.dtype, jnp.floating)]
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = functools.reduce(jnp.promote_types, kinds) if kinds else floating(0).dtype
+    return patterns.astype(dtype), state.astype(dtype)
