@@ -155,26 +155,37 @@ class _Store:
         traced = jax.make_jaxpr(lambda f, x: f(x), return_shape=True)(fn, one)
         self.leaves, self.treedef = jax.tree.flatten(traced[1])
         run = {"fingerprint": _fingerprint(traced[0], fn, inputs), "chunk": size, "format": 1}
+        if jax.process_index() == 0:
+            self._claim(folder / _MANIFEST, run)
+        # Processes must agree on what is left to do, or some would wait in a gather for ever.
+        chunks = range(-(-_count(inputs) // size))
+        self.finished = np.array([self._path(number).exists() for number in chunks])
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            self.finished = np.asarray(multihost_utils.broadcast_one_to_all(self.finished))
+
+    def _claim(self, manifest: pathlib.Path, run: dict[str, Any]) -> None:
+        folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = folder / _MANIFEST
         if manifest.exists():
             found = json.loads(manifest.read_text())
             if found != run:
-                what = "chunk size" if found.get("chunk") != size else "function or other inputs"
+                same = found.get("chunk") == run["chunk"]
+                what = "function or other inputs" if same else "chunk size"
                 raise ValueError(
                     f"folder must be new or belong to this run: {folder} holds a run with another "
                     f"{what}; give another folder, or remove it to start again"
                 )
-        elif any(p.name != _MANIFEST and p.name[0] != "." for p in folder.iterdir()):
+        elif any(p.name[0] != "." for p in folder.iterdir()):
             raise ValueError(f"folder must be new, empty or of an earlier sweep, got {folder}")
         else:
             self._atomic(manifest, lambda file: file.write(json.dumps(run).encode()))
 
     def read(self, number: int) -> Any:
-        path = self._path(number)
-        if not path.exists():
+        if not self.finished[number]:
             return None
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(self._path(number), allow_pickle=False) as stored:
             arrays = [stored[f"leaf{i}"] for i in range(len(self.leaves))]
         # NumPy stores the small floats of ml_dtypes as raw bytes.
         typed = [

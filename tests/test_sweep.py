@@ -238,8 +238,9 @@ from jaxact.sweep import sweep
 assert jax.process_count() == 2
 x = np.arange(7.0, dtype=np.float32)
 mesh = jax.make_mesh((jax.device_count(),), ("n",))
-for _ in range(2):
-    out = sweep(lambda v: v**2, x, mesh=mesh, chunk=4, folder=sys.argv[1])
+square = lambda v: v**2
+for _ in range(8):
+    out = sweep(square, x, mesh=mesh, chunk=4, folder=sys.argv[1])
     np.testing.assert_allclose(out, x**2)
 """
 
@@ -260,6 +261,7 @@ def test_two_processes(tmp_path):
     finally:
         for process in pair:
             process.kill()
+            process.communicate()
     assert [process.returncode for process in pair] == [0, 0], errors[0][-2000:] + errors[1][-2000:]
     assert len(list((tmp_path / "run").glob("chunk-*.npz"))) == 2
 
