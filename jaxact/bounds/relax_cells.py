@@ -29,12 +29,13 @@ def cell_lines(
     l, u = jax.lax.stop_gradient((lower, upper))  # noqa: E741
     ar = Arithmetic(jnp, dtype)
     cuts = jnp.asarray(np.linspace(0, 1, _CELLS + 1), dtype)[:, None]
-    edges = jnp.clip(l[None] + (u - l)[None] * cuts, l, u).at[-1].set(u)
+    edges = jnp.clip(l[None] + (u - l)[None] * cuts, l[None], u[None])
+    edges = jnp.concatenate([edges[:-1], u[None]])
     edges = jax.lax.cummax(edges, 0)
     a, b = edges[:-1], edges[1:]
     value, first, second = evaluate(program, ar, (a, b), held)
     points = jnp.concatenate([edges, a + (b - a) / 2])
-    points = jnp.clip(points, l, u)
+    points = jnp.clip(points, l[None], u[None])
     at, slope_at = evaluate(program, ar, (points, points), held, order=1)
     f = plain(program, points, held)
 

@@ -125,7 +125,7 @@ def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, 
     m = _middle(l, u)
     fractions = jnp.asarray((np.arange(_UNIFORM) + 0.5) / _UNIFORM, l.dtype)
     uniform = l[None] + (u - l)[None] * fractions[:, None]
-    x = jnp.concatenate([l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l, u)])
+    x = jnp.concatenate([l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l[None], u[None])])
     sign = _sign(2, l)
     f = sign * plain(program, x)[None]
     x = jnp.broadcast_to(x[None], f.shape)
@@ -139,7 +139,7 @@ def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, 
     candidates = jnp.stack([slope_m, fine, rough])
     points = jnp.concatenate([x, pa[:, None], pb[:, None]], 1)
     values = jnp.concatenate([f, fpa[:, None], fpb[:, None]], 1)
-    gain = (values[None] - candidates[:, :, None] * (points - m)[None]).min(2)
+    gain = (values[None] - candidates[:, :, None] * (points - m[None, None])[None]).min(2)
     best = jnp.argmax(jnp.where(jnp.isnan(gain), -np.inf, gain), 0)
     slope = jnp.take_along_axis(candidates, best[None], 0)[0]
     touch = jnp.stack(
