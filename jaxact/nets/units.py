@@ -74,7 +74,8 @@ def gain(act: Callable[..., Any]) -> float:
         1.4142
     """
     known = isinstance(act, Activation)
-    moments = act.moments() if known else derived_moments(Activation(act))
+    with jax.ensure_compile_time_eval():  # a number of the host, also where a model is made in jit
+        moments = act.moments() if known else derived_moments(Activation(act))
     second = float(np.asarray(moments.eta) + np.asarray(moments.mean) ** 2)
     return 1 / math.sqrt(second) if math.isfinite(second) and second > 1e-12 else 1.0
 
