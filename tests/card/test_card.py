@@ -171,7 +171,7 @@ def test_the_better_value_is_marked_only_where_one_is():
     assert best([value(1.0, ""), value(2.0, "")]) is None
     assert best([value(1.0), value(1.0)]) is None
     assert best([value(None), value(2.0)]) is None
-    assert format_value(False) == "no"
+    assert format_value(value=False) == "no"
     assert round_to(1 / 3, 3) == 0.333
 
 
