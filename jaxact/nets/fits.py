@@ -71,7 +71,7 @@ def train_classifier(
         ValueError: for samples that are not finite, or labels that do not match or are negative.
 
     Example:
-        >>> import jaxact
+        >>> import jaxact, numpy as np
         >>> x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
         >>> y = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
         >>> f, fit = train_classifier(x, y, jaxact.get("tanh"), key=jax.random.key(0))
@@ -140,7 +140,7 @@ def train_autoencoder(
         ValueError: for images outside [0, 1].
 
     Example:
-        >>> import jaxact
+        >>> import jaxact, numpy as np
         >>> images = np.random.default_rng(0).uniform(size=(64, 4, 4)).astype(np.float32)
         >>> encoder, generator, fit = train_autoencoder(
         ...     images, latent=3, act=jaxact.get("gelu"), epochs=2, key=jax.random.key(0))

@@ -72,7 +72,7 @@ def as_function(model: nnx.Module) -> Callable[..., Any]:
         TypeError: if model is not an nnx module.
 
     Example:
-        >>> import jax.numpy as jnp, jaxact
+        >>> import jax, jax.numpy as jnp, jaxact
         >>> model = jaxact.nets.MLP((2, 4, 1), jaxact.get("tanh"), rngs=nnx.Rngs(0))
         >>> f = as_function(model)
         >>> len(jax.tree.leaves(f))
