@@ -25,7 +25,7 @@ _DATA = {
 _BILINEAR = frozenset(("conv_general_dilated", "dot_general", "mul", "div"))
 _PLAIN = frozenset(
     "add add_any broadcast_in_dim concatenate convert_element_type copy copy_p cumsum neg reshape "
-    "reduce_sum reduce_window_sum rev select_n slice split squeeze sub transpose".split()
+    "reduce_sum reduce_window_sum rev select_n slice split squeeze sub tile transpose".split()
 )
 _OFFSET = frozenset("add add_any concatenate dynamic_update_slice pad select_n sub".split())
 _REORDERS_NOTHING = frozenset("broadcast_in_dim convert_element_type copy reshape squeeze".split())
