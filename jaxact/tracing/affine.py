@@ -42,6 +42,7 @@ class Variable:
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         return math.prod(self.shape)
 
 
@@ -79,10 +80,12 @@ class Affine:
 
     @property
     def name(self) -> str:
+        """The primitive's name."""
         return self.primitive.name
 
     @property
     def variables(self) -> list[Variable]:
+        """The operands that depend on the input, in order."""
         return [o for o in self.operands if isinstance(o, Variable)]
 
     @property

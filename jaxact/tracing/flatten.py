@@ -59,6 +59,7 @@ class Known:
 
     @property
     def concrete(self) -> bool:
+        """Whether the value is not being traced by JAX."""
         return not isinstance(self.value, jax.core.Tracer)
 
     @property
@@ -98,14 +99,17 @@ class Equation:
 
     @property
     def name(self) -> str:
+        """The primitive's name."""
         return self.primitive.name
 
     @property
     def refs(self) -> list[Ref]:
+        """The operands that depend on the input."""
         return [o for o in self.operands if isinstance(o, Ref)]
 
     @property
     def knowns(self) -> list[Known]:
+        """The constant operands."""
         return [o for o in self.operands if isinstance(o, Known)]
 
 

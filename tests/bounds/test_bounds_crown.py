@@ -34,7 +34,10 @@ def conv(x):
     numbers = ("NHWC", "HWIO", "NHWC")
     y = x.reshape(1, 2, 3, 1)
     y = jax.lax.conv_general_dilated(y, k, (1, 1), "SAME", dimension_numbers=numbers)
-    y = jax.lax.reduce_window(jax.nn.relu(y), 0.0, jax.lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "SAME") / 4
+    y = (
+        jax.lax.reduce_window(jax.nn.relu(y), 0.0, jax.lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "SAME")
+        / 4
+    )
     return jnp.tanh(y.reshape(-1)[:8] @ W2) @ W3
 
 
