@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from jaxact.numerics import checks
 from jaxact.tracing.program import _LOGADDEXP, _shape_of
 
 ELEMENTWISE = frozenset(
@@ -60,7 +61,7 @@ class Known:
     @property
     def concrete(self) -> bool:
         """Whether the value is not being traced by JAX."""
-        return not isinstance(self.value, jax.core.Tracer)
+        return checks.is_concrete(self.value)
 
     @property
     def scalar(self) -> Any:
@@ -221,7 +222,7 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
 
 
 def _evaluate(fn: Callable[..., Any], *values: Any) -> Any:
-    if any(isinstance(v, jax.core.Tracer) for v in values):
+    if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():
         return fn(*values)
