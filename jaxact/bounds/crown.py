@@ -11,7 +11,7 @@ from jaxact.bounds.backward import affine_part, interval_of
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.units import bound_rows, relax_units, shaped
-from jaxact.tracing.affine import Variable
+from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network
 from jaxact.tracing.ranges import unit_range
 
@@ -91,7 +91,7 @@ def _ibp(network: Network, region: Any, spec: Any) -> Bounds:
     straight = {source}
     intermediate = []
     for node in network.graph.nodes:
-        if not hasattr(node, "operand"):
+        if isinstance(node, Affine):
             ends = [boxes[v] for v in node.variables]
             low, high = [e[0] for e in ends], [e[1] for e in ends]
             boxes[node.output] = node.interval(low, high, network.weights)

@@ -25,7 +25,7 @@ _DATA = {
 _BILINEAR = frozenset(("conv_general_dilated", "dot_general", "mul", "div"))
 _PLAIN = frozenset(
     "add add_any broadcast_in_dim concatenate convert_element_type copy copy_p cumsum neg reshape "
-    "reduce_sum reduce_window_sum rev select_n slice split squeeze sub transpose".split()
+    "reduce_sum reduce_window_sum rev select_n slice split squeeze sub tile transpose".split()
 )
 _OFFSET = frozenset("add add_any concatenate dynamic_update_slice pad select_n sub".split())
 _REORDERS_NOTHING = frozenset("broadcast_in_dim convert_element_type copy reshape squeeze".split())
@@ -42,6 +42,7 @@ class Variable:
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         return math.prod(self.shape)
 
 
@@ -79,10 +80,12 @@ class Affine:
 
     @property
     def name(self) -> str:
+        """The primitive's name."""
         return self.primitive.name
 
     @property
     def variables(self) -> list[Variable]:
+        """The operands that depend on the input, in order."""
         return [o for o in self.operands if isinstance(o, Variable)]
 
     @property

@@ -53,6 +53,7 @@ class Elementwise:
     arguments: int = 1
 
     def __call__(self, x: Any, *theta: Any) -> Any:
+        """Apply it, in the dtype of x."""
         x = jnp.asarray(x)
         slots = [x, *(jnp.asarray(t, x.dtype) for t in theta)]
         for op in self.ops:
@@ -64,6 +65,7 @@ class Elementwise:
         return slots[-1]
 
     def __repr__(self) -> str:
+        """The primitives' names."""
         return f"Elementwise({' '.join(op.primitive.name for op in self.ops)})"
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from jaxact.numerics import checks
 from jaxact.tracing.program import _LOGADDEXP, _shape_of
 
 ELEMENTWISE = frozenset(
@@ -59,7 +60,8 @@ class Known:
 
     @property
     def concrete(self) -> bool:
-        return not isinstance(self.value, jax.core.Tracer)
+        """Whether the value is not being traced by JAX."""
+        return checks.is_concrete(self.value)
 
     @property
     def scalar(self) -> Any:
@@ -98,14 +100,17 @@ class Equation:
 
     @property
     def name(self) -> str:
+        """The primitive's name."""
         return self.primitive.name
 
     @property
     def refs(self) -> list[Ref]:
+        """The operands that depend on the input."""
         return [o for o in self.operands if isinstance(o, Ref)]
 
     @property
     def knowns(self) -> list[Known]:
+        """The constant operands."""
         return [o for o in self.operands if isinstance(o, Known)]
 
 
@@ -217,7 +222,7 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
 
 
 def _evaluate(fn: Callable[..., Any], *values: Any) -> Any:
-    if any(isinstance(v, jax.core.Tracer) for v in values):
+    if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():
         return fn(*values)

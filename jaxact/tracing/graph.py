@@ -60,12 +60,15 @@ class Graph:
         return self.nodes, self.source, self.target
 
     def __post_init__(self) -> None:
+        """Hash once: a jitted call compares graphs every time."""
         object.__setattr__(self, "_hash", hash(self._parts))
 
     def __hash__(self) -> int:
+        """The hash of the structure."""
         return self._hash  # pyright: ignore[reportAttributeAccessIssue]
 
     def __eq__(self, other: object) -> bool:
+        """Whether the structures are equal."""
         if self is other:
             return True
         return (
@@ -116,6 +119,7 @@ class Network:
         return np.dtype(self.graph.source.dtype)
 
     def __call__(self, x: Any) -> Any:
+        """The network's value at one sample."""
         values = {self.graph.source.index: jnp.asarray(x)}
         for node in self.graph.nodes:
             if isinstance(node, Unit):
@@ -126,6 +130,7 @@ class Network:
         return values[self.graph.target.index]
 
     def __repr__(self) -> str:
+        """The nodes in order, units in brackets."""
         nodes = ", ".join(
             f"[{' '.join(op.primitive.name for op in n.fn.ops)}]" if isinstance(n, Unit) else n.name
             for n in self.graph.nodes

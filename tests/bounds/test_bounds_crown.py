@@ -34,7 +34,10 @@ def conv(x):
     numbers = ("NHWC", "HWIO", "NHWC")
     y = x.reshape(1, 2, 3, 1)
     y = jax.lax.conv_general_dilated(y, k, (1, 1), "SAME", dimension_numbers=numbers)
-    y = jax.lax.reduce_window_sum(jax.nn.relu(y), (1, 2, 2, 1), (1, 1, 1, 1), "SAME") / 4
+    y = (
+        jax.lax.reduce_window(jax.nn.relu(y), 0.0, jax.lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "SAME")
+        / 4
+    )
     return jnp.tanh(y.reshape(-1)[:8] @ W2) @ W3
 
 
@@ -53,7 +56,8 @@ def points(region, count):
     lower, upper = region.box()
     key = jax.random.key(0)
     u = jax.random.uniform(key, (count, *lower.shape))
-    return lower + (upper - lower) * jnp.concatenate([u, jnp.round(u), u**4])
+    u = jnp.concatenate([u, jnp.round(u), u**4])
+    return lower[None] + (upper - lower)[None] * u
 
 
 @pytest.mark.parametrize("name", ["mlp50_tanh", "cnn_relu", "mlp1024_relu"])
@@ -104,14 +108,14 @@ def test_samples_never_beat_a_bound(name):
         tight, loose = crown(f, ball, spec), ibp(f, ball, spec)
         x = points(ball, 2000)
         values = jax.vmap(f)(x) @ spec.T
-        assert (values >= tight.lower - 1e-5).all()
-        assert (values <= tight.upper + 1e-5).all()
+        assert (values >= tight.lower[None] - 1e-5).all()
+        assert (values <= tight.upper[None] + 1e-5).all()
         assert (tight.lower >= loose.lower - 1e-5).all()
         assert (tight.upper <= loose.upper + 1e-5).all()
         # the affine functions hold at every point too
         line = tight.lines
-        low = x @ line.lower_slope.T + line.lower_intercept
-        high = x @ line.upper_slope.T + line.upper_intercept
+        low = x @ line.lower_slope.T + line.lower_intercept[None]
+        high = x @ line.upper_slope.T + line.upper_intercept[None]
         assert (values >= low - 1e-5).all()
         assert (values <= high + 1e-5).all()
     zero = crown(f, Ball(X, 0.0), spec)
@@ -124,9 +128,9 @@ def test_other_norms_are_sound():
     delta = jax.random.normal(jax.random.key(1), (3000, 6)) ** 3
     for norm, length in ((1, jnp.abs(delta).sum(1)), (2, jnp.sqrt((delta**2).sum(1)))):
         b = crown(f, Ball(X, 0.7, norm))
-        y = jax.vmap(f)(X + 0.7 * delta / length[:, None])
-        assert (y >= b.lower - 1e-5).all()
-        assert (y <= b.upper + 1e-5).all()
+        y = jax.vmap(f)(X[None] + 0.7 * delta / length[:, None])
+        assert (y >= b.lower[None] - 1e-5).all()
+        assert (y <= b.upper[None] + 1e-5).all()
         assert (crown(f, Ball(X, 0.7)).lower < b.lower).all()
 
 
@@ -149,7 +153,8 @@ def test_flax_and_plain_functions_have_equal_bounds():
     class Twin(linen.Module):
         @linen.compact
         def __call__(self, x):
-            return linen.Dense(4)(jnp.tanh(linen.Dense(8)(x)))
+            x = jnp.tanh(linen.Dense(8)(x))
+            return linen.Dense(4)(x)
 
     def weights(layer):
         return {"kernel": layer.kernel[...], "bias": layer.bias[...]}

@@ -207,7 +207,10 @@ def test_affine_steps_agree_with_the_jacobian():
     kernel = jnp.asarray(np.random.default_rng(2).standard_normal((3, 3, 2, 3)), jnp.float32)
 
     def f(x):
-        y = jax.lax.reduce_window_sum(x[None], (1, 2, 2, 1), (1, 1, 1, 1), "VALID") / 4
+        y = (
+            jax.lax.reduce_window(x[None], 0.0, jax.lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "VALID")
+            / 4
+        )
         z = jax.lax.conv_general_dilated(
             x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
