@@ -31,6 +31,7 @@ margin:1rem 0}table{border-collapse:collapse;width:100%;margin:.4rem 0 .8rem}
 th,td{text-align:left;padding:.28rem .6rem .28rem 0;border-bottom:1px solid var(--rule);
 vertical-align:top;font-weight:400}td{font-variant-numeric:tabular-nums;white-space:nowrap}
 td.note{white-space:normal}td.best{color:var(--good);font-weight:600}thead th{font-weight:600}
+.plots{display:flex;flex-wrap:wrap;gap:.5rem}.plots figure{flex:1 1 17rem}
 .wide{overflow-x:auto}figure{margin:.5rem 0;overflow-x:auto}svg{width:100%;height:auto;
 display:block;min-width:17rem}.reason{border-left:3px solid var(--c2);padding-left:.7rem}
 nav a{color:var(--c1);margin-right:.9rem}a:focus-visible{outline:2px solid var(--c1)}
@@ -76,7 +77,8 @@ def _section(cards: Sequence[Card], lens: str) -> str:
     drawn = "".join(f"<figure>{svg}</figure>" for svg in _plots(cards, lens))
     return (
         f'<section id="{lens}"><h2>{lens}</h2>'
-        f"<p>{html.escape(first.question)}</p>{reasons}{_table(cards, lens)}{drawn}"
+        f"<p>{html.escape(first.question)}</p>{reasons}{_table(cards, lens)}"
+        f'<div class="plots">{drawn}</div>'
         f'<p class="paper">{html.escape(_PAPERS[lens])}</p></section>'
     )
 
@@ -99,31 +101,22 @@ def _table(cards: Sequence[Card], lens: str) -> str:
 
 
 def _plots(cards: Sequence[Card], lens: str) -> list[str]:
-    if not any(card[lens].data for card in cards):
-        return []
     data = cards[0][lens].data
-    if lens == "spectra":
-        return [plots.spectrum(cards)]
-    if lens == "bounds":
-        return [plots.robustness(cards)]
-    if lens == "memory":
-        drawn = [plots.recall(cards)]
-        if data:
-            drawn.append(
-                plots.images(
-                    data["images"], "stored, corrupted and recalled digits", low=-1, high=1
-                )
-            )
-        return drawn
-    if lens == "inversion":
-        if not data:
-            return []
-        return [
-            plots.images(
-                data["images"],
-                "digits, what was seen of them and what was recovered",
-                low=0,
-                high=1,
-            )
-        ]
-    return [plots.signature_curve(cards)]
+    drawn = [draw(cards) for draw in _CURVES[lens]] if any(c[lens].data for c in cards) else []
+    if "images" in data:
+        label, low = _PICTURES[lens]
+        drawn.append(plots.images(data["images"], label, low=low, high=1))
+    return drawn
+
+
+_CURVES = {
+    "spectra": (plots.eigenvalues, plots.memorisation),
+    "bounds": (plots.accuracy, plots.relaxation),
+    "memory": (plots.recall,),
+    "inversion": (),
+    "geometry": (plots.signature_curve,),
+}
+_PICTURES = {
+    "memory": ("stored, corrupted and recalled digits", -1),
+    "inversion": ("digits, what was seen of them and what was recovered", 0),
+}

@@ -48,24 +48,21 @@ def figure(
     draw: Callable[[Any], None],
     label: str,
     *,
-    columns: int = 1,
     size: tuple[float, float] = (4.0, 2.7),
 ) -> str:
     """Draw on fresh axes and return the SVG element as text.
 
     Args:
-        draw: called with the axes (an array of them where columns > 1).
+        draw: called with the axes.
         label: what a screen reader says of the picture.
-        columns: axes side by side.
-        size: inches of one panel.
+        size: in inches.
     """
     with matplotlib.rc_context(_STYLE):
-        fig = Figure(figsize=(size[0] * columns, size[1]), layout="constrained")
+        fig = Figure(figsize=size, layout="constrained")
         fig.patch.set_alpha(0)
-        axes = fig.subplots(1, columns)
-        for ax in np.ravel(axes):
-            ax.patch.set_alpha(0)
-        draw(axes)
+        ax = fig.subplots()
+        ax.patch.set_alpha(0)
+        draw(ax)
         buffer = io.StringIO()
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _themed(buffer.getvalue(), label)
@@ -117,16 +114,13 @@ def _limits(cards: Sequence[Card]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def spectrum(cards: Sequence[Card]) -> str:
-    """The predicted density over one simulated histogram, and the memorisation curve."""
+def eigenvalues(cards: Sequence[Card]) -> str:
+    """The predicted density, over one simulated histogram where there is one card."""
 
-    def draw(axes: Any) -> None:
-        for card, colour in zip(cards, _cycle(cards), strict=True):
-            data = card["spectra"].data
-            if not data:
-                continue
+    def draw(ax: Axes) -> None:
+        for card, data, colour in _drawn(cards, "spectra"):
             if len(cards) == 1:
-                axes[0].hist(
+                ax.hist(
                     data["eigenvalues"],
                     bins=48,
                     density=True,
@@ -134,68 +128,66 @@ def spectrum(cards: Sequence[Card]) -> str:
                     alpha=0.45,
                     label="simulated",
                 )
-            axes[0].plot(data["x"], data["density"], color=colour, label=_label(card))
-            axes[1].semilogx(data["gamma"], data["training_error"], color=colour)
-            axes[1].plot(
-                data["gamma_simulated"], data["training_error_simulated"], "o", ms=4, color=colour
-            )
-        axes[0].set(title="eigenvalues of the features", xlabel="eigenvalue / eta", ylim=(0, None))
-        axes[0].legend()
-        axes[1].set(
-            title="memorisation (dots: simulated)",
-            xlabel="ridge / eta",
-            ylabel="training error",
-            ylim=(0, 1),
-        )
+            ax.plot(data["x"], data["density"], color=colour, label=_label(card))
+        ax.set(title="eigenvalues of the features", xlabel="eigenvalue / eta", ylim=(0, None))
+        ax.legend()
 
-    return figure(draw, "spectrum and memorisation curve", columns=2)
+    return figure(draw, "spectrum of the features")
 
 
-def robustness(cards: Sequence[Card]) -> str:
-    """Accuracy against eps: certified below, attacked above; and the certified lines."""
+def memorisation(cards: Sequence[Card]) -> str:
+    """Training error on noise against the ridge, predicted and simulated."""
 
-    def draw(axes: Any) -> None:
-        for card, colour in zip(cards, _cycle(cards), strict=True):
-            data = card["bounds"].data
-            if not data:
-                continue
-            axes[0].plot(data["eps"], data["attacked"], color=colour, ls="--", lw=1)
-            axes[0].plot(data["eps"], data["certified"], color=colour, label=_label(card))
-            axes[0].fill_between(
-                data["eps"], data["certified"], data["attacked"], color=colour, alpha=0.12, lw=0
-            )
-        axes[0].set(
+    def draw(ax: Axes) -> None:
+        for _, data, colour in _drawn(cards, "spectra"):
+            ax.semilogx(data["gamma"], data["training_error"], color=colour)
+            simulated = data["training_error_simulated"]
+            ax.plot(data["gamma_simulated"], simulated, "o", ms=4, color=colour)
+        ax.set(title="training error on noise (dots: simulated)", xlabel="ridge / eta", ylim=(0, 1))
+
+    return figure(draw, "memorisation curve")
+
+
+def accuracy(cards: Sequence[Card]) -> str:
+    """Accuracy against eps: certified below, attacked above."""
+
+    def draw(ax: Axes) -> None:
+        for card, data, colour in _drawn(cards, "bounds"):
+            eps, low, high = data["eps"], data["certified"], data["attacked"]
+            ax.plot(eps, high, color=colour, ls="--", lw=1)
+            ax.plot(eps, low, color=colour, label=_label(card))
+            ax.fill_between(eps, low, high, color=colour, alpha=0.12, lw=0)
+        ax.set(
             title="accuracy: certified, attacked (dashed)",
             xlabel="eps (max-norm, pixels in [0, 1])",
             ylim=(0, 1.02),
         )
-        axes[0].legend()
-        data = cards[0]["bounds"].data
-        if data:
-            axes[1].plot(data["relax_x"], data["relax_f"], color=_SERIES[0])
-            for line in data["relax_lines"]:
-                for side in ("lower", "upper"):
-                    axes[1].plot(line["x"], line[side], color=_SERIES[1], lw=1)
-            axes[1].set(title=f"certified lines on {cards[0].name}")
+        ax.legend()
 
-    return figure(draw, "certified accuracy and relaxation lines", columns=2)
+    return figure(draw, "certified accuracy")
+
+
+def relaxation(cards: Sequence[Card]) -> str:
+    """The certified lines on three intervals of the first activation."""
+
+    def draw(ax: Axes) -> None:
+        data = cards[0]["bounds"].data
+        ax.plot(data["relax_x"], data["relax_f"], color=_SERIES[0])
+        for line in data["relax_lines"]:
+            for side in ("lower", "upper"):
+                ax.plot(line["x"], line[side], color=_SERIES[1], lw=1)
+        ax.set(title=f"certified lines on {cards[0].name}")
+
+    return figure(draw, "relaxation lines")
 
 
 def recall(cards: Sequence[Card]) -> str:
     """Recall of stored digits against the share of flipped pixels."""
 
     def draw(ax: Axes) -> None:
-        for card, colour in zip(cards, _cycle(cards), strict=True):
-            data = card["memory"].data
-            if data:
-                ax.plot(
-                    data["flips"],
-                    data["overlap"],
-                    color=colour,
-                    marker="o",
-                    ms=3,
-                    label=_label(card),
-                )
+        for card, data, colour in _drawn(cards, "memory"):
+            line = {"color": colour, "marker": "o", "ms": 3, "label": _label(card)}
+            ax.plot(data["flips"], data["overlap"], **line)
         ax.set(
             title="overlap of the recalled digit with the stored one",
             xlabel="share of pixels flipped",
@@ -240,14 +232,18 @@ def signature_curve(cards: Sequence[Card]) -> str:
     """The signature chi of each activation that has one."""
 
     def draw(ax: Axes) -> None:
-        for card, colour in zip(cards, _cycle(cards), strict=True):
-            data = card["geometry"].data
-            if data.get("chi"):
-                ax.plot(data["t"], data["chi"], color=colour, label=_label(card))
+        for card, data, colour in _drawn(cards, "geometry"):
+            ax.plot(data["t"], data["chi"], color=colour, label=_label(card))
         ax.set(title="signature chi(t)", xlabel="t = f + k")
         ax.legend()
 
     return figure(draw, "signature")
+
+
+def _drawn(cards: Sequence[Card], lens: str) -> list[tuple[Card, dict[str, Any], str]]:
+    """The cards for which this lens has something to draw, with their colours."""
+    coloured = zip(cards, _cycle(cards), strict=True)
+    return [(card, card[lens].data, colour) for card, colour in coloured if card[lens].data]
 
 
 def _cycle(cards: Sequence[Card]) -> list[str]:
