@@ -119,13 +119,23 @@ _LEAKY = ClosedForms(
 
 @_register
 def leaky_relu(a: Any = 0.01) -> Activation:
-    """max(x, 0) + a min(x, 0)."""
+    """max(x, 0) + a min(x, 0).
+
+    Example:
+        >>> round(float(leaky_relu(0.1)(-2.0)), 4)
+        -0.2
+    """
     return Activation(_leaky, (a,), "leaky_relu", (0.0,), _LEAKY)
 
 
 @_register
 def prelu(a: Any = 0.25) -> Activation:
-    """max(x, 0) + a min(x, 0), with the slope a meant to be learned (He et al. 2015)."""
+    """max(x, 0) + a min(x, 0), with the slope a meant to be learned (He et al. 2015).
+
+    Example:
+        >>> round(float(prelu()(-2.0)), 4)
+        -0.5
+    """
     return Activation(_leaky, (a,), "prelu", (0.0,), _LEAKY)
 
 
@@ -187,7 +197,12 @@ def _f_alpha_moments(scale: Any, alpha: Any) -> tuple[Any, Any, Any]:
 
 @_register
 def f_alpha(alpha: Any = 0.0) -> Activation:
-    """The paper's family ([x]_+ + alpha [-x]_+ - mean) / std: eta = 1, zeta = 0 at alpha = 1."""
+    """The paper's family ([x]_+ + alpha [-x]_+ - mean) / std: eta = 1, zeta = 0 at alpha = 1.
+
+    Example:
+        >>> round(float(f_alpha(1.0).moments().zeta), 4)
+        0.0
+    """
     closed = _F_ALPHA
     return Activation(_f_alpha, (alpha,), "f_alpha", (0.0,), closed)
 
@@ -267,7 +282,12 @@ _SOFTPLUS = ClosedForms(
 
 @_register
 def softplus(beta: Any = 1.0) -> Activation:
-    """log(1 + exp(beta x)) / beta."""
+    """log(1 + exp(beta x)) / beta.
+
+    Example:
+        >>> round(float(softplus(2.0)(0.0)), 4)
+        0.3466
+    """
     return Activation(_softplus, (beta,), "softplus", (), _SOFTPLUS)
 
 
@@ -300,7 +320,12 @@ def _swish(x: Any, beta: Any) -> Any:
 
 @_register
 def swish(beta: Any = 1.0) -> Activation:
-    """The function x sigmoid(beta x): silu at beta = 1, relu as beta grows."""
+    """The function x sigmoid(beta x): silu at beta = 1, relu as beta grows.
+
+    Example:
+        >>> round(float(swish(2.0)(1.0)), 4)
+        0.8808
+    """
     return Activation(_swish, (beta,), "swish")
 
 
@@ -332,7 +357,12 @@ _ELU = ClosedForms(
 
 @_register
 def elu(a: Any = 1.0, b: Any = 1.0) -> Activation:
-    """The (a, b)-ELU: b x for x > 0, a (exp(x) - 1) for x <= 0."""
+    """The (a, b)-ELU: b x for x > 0, a (exp(x) - 1) for x <= 0.
+
+    Example:
+        >>> round(float(elu(0.7, 1.3)(2.0)), 4)
+        2.6
+    """
     return Activation(_elu, (a, b), "elu", (0.0,), _ELU)
 
 
@@ -342,7 +372,12 @@ def _celu(x: Any, alpha: Any) -> Any:
 
 @_register
 def celu(alpha: Any = 1.0) -> Activation:
-    """max(x, 0) + min(0, alpha (exp(x / alpha) - 1)), C^1 for every alpha."""
+    """max(x, 0) + min(0, alpha (exp(x / alpha) - 1)), C^1 for every alpha.
+
+    Example:
+        >>> round(float(celu(2.0)(-1.0)), 4)
+        -0.7869
+    """
     return Activation(_celu, (alpha,), "celu", (0.0,))
 
 
@@ -379,7 +414,12 @@ _MU_RELU = ClosedForms(inverse=_mu_relu_inverse, signature=_mu_relu_signature)
 
 @_register
 def mu_relu(mu: Any = 0.4) -> Activation:
-    """(x + sqrt((1 - mu)^2 + x^2)) / 2, mu in [0, 1); equals jax.nn.squareplus(x, (1 - mu)^2)."""
+    """(x + sqrt((1 - mu)^2 + x^2)) / 2, mu in [0, 1); equals jax.nn.squareplus(x, (1 - mu)^2).
+
+    Example:
+        >>> round(float(mu_relu(0.4)(0.0)), 4)
+        0.3
+    """
     return Activation(_mu_relu, (mu,), "mu_relu", (), _MU_RELU)
 
 
@@ -488,7 +528,12 @@ def _half_normal_moment(k: int) -> float:
 
 @_register
 def repu(n: int = 2) -> Activation:
-    """max(x, 0)^n, the rectified polynomial of integer degree n >= 1."""
+    """max(x, 0)^n, the rectified polynomial of integer degree n >= 1.
+
+    Example:
+        >>> round(float(repu(3)(2.0)), 4)
+        8.0
+    """
     checks.integer("n", n, 1)
     closed = ClosedForms(moments=_Power(n, "moments"), primitive=_Power(n, "primitive"))
     return Activation(_Power(n, "fn"), (), f"repu{n}", (0.0,), closed)
@@ -517,7 +562,12 @@ def _coefficients(values: Any) -> Any:
 
 @_register
 def polynomial(coefficients: Any = (0.0, 1.0, 0.5)) -> Activation:
-    """sum_k c_k x^k; theta is the vector of coefficients, lowest order first."""
+    """sum_k c_k x^k; theta is the vector of coefficients, lowest order first.
+
+    Example:
+        >>> round(float(polynomial((1.0, 0.0, 3.0))(2.0)), 4)
+        13.0
+    """
     closed = _POLYNOMIAL
     return Activation(_polynomial, (_coefficients(coefficients),), "polynomial", (), closed)
 
@@ -541,5 +591,9 @@ def hermite(coefficients: Any = (0.0, 0.8, 0.6)) -> Activation:
     """sum_k c_k h_k(x), h_k = He_k / sqrt(k!) orthonormal under N(0, 1).
 
     So at scale 1 the mean is c_0, eta = sum of c_k^2 over k >= 1, and zeta = c_1^2.
+
+    Example:
+        >>> round(float(hermite((0.0, 0.6, 0.8)).moments().zeta), 4)
+        0.36
     """
     return Activation(_hermite, (_coefficients(coefficients),), "hermite")

@@ -106,7 +106,12 @@ def measure(
 
 
 def dump(cards: Sequence[Card]) -> dict[str, Any]:
-    """The content of card.json: a schema number and the cards, in plain JSON types."""
+    """The content of card.json: a schema number and the cards, in plain JSON types.
+
+    Example:
+        >>> dump([])
+        {'schema': 1, 'cards': []}
+    """
     return {"schema": SCHEMA, "cards": [card.to_dict() for card in cards]}
 
 

@@ -101,6 +101,11 @@ def pose(
     Raises:
         TypeError: if one is not callable, or does not map one array to one array.
         ValueError: if a mask does not fit the output.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pose(jnp.tanh, None, jnp.dtype("float32"), (3,)).y.shape
+        (3,)
     """
     g = as_function("generator", generator)
     a = as_function("operator", identity if operator is None else operator)

@@ -145,6 +145,16 @@ def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = Fal
     """The kernel of `invert`: pure, one problem, starts (restarts, *latent shape).
 
     It checks nothing; `jax.vmap` over y and starts gives a batch.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> w = jax.random.normal(jax.random.key(0), (6, 2))
+        >>> generator = lambda z: jnp.tanh(w @ z)
+        >>> posed = pose(generator, None, w.dtype, (2,))
+        >>> y = generator(jnp.array([0.5, -0.2]))
+        >>> found = solve(posed.replace(y), LevenbergMarquardt(), jnp.ones((1, 2)))
+        >>> [round(float(v), 3) for v in found.latent]
+        [0.5, -0.2]
     """
     count = starts.shape[0]
     problem = problem.hoisted(starts[0].ravel())

@@ -70,6 +70,13 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> Any:
     Raises:
         FileNotFoundError: if path is not a finished checkpoint.
         ValueError: if the stored structure or a stored shape is not that of `like`.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp() + "/weights"
+        >>> _ = save_checkpoint(folder, {"w": np.ones(2)})
+        >>> load_checkpoint(folder, {"w": np.zeros(2)})["w"].tolist()
+        [1.0, 1.0]
     """
     import orbax.checkpoint as ocp
 

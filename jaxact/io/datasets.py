@@ -69,6 +69,13 @@ def load_mnist(path: str | os.PathLike[str], *, train: int | None = None, seed: 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if an array is missing or has another dtype, shape or range.
+
+    Example:
+        >>> import tempfile
+        >>> file = tempfile.mkdtemp() + "/digits.npz"
+        >>> np.savez(file, images=np.zeros((5, 28, 28), np.uint8), labels=np.arange(5))
+        >>> load_mnist(file, train=4).x.shape
+        (4, 28, 28)
     """
     file = pathlib.Path(path)
     if not file.is_file():

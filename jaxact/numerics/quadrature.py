@@ -89,6 +89,10 @@ def integral_from_zero(
 
     Panels are split at the kinks and graded by powers of two up to 128, with 16 nodes each.
     Differentiable in theta (under the integral, moving kinks included) and in x.
+
+    Example:
+        >>> round(float(integral_from_zero(jnp.abs, (0.0,), jnp.array(-3.0))), 4)
+        -4.5
     """
     x = jnp.asarray(x)
     inner = jnp.concatenate(

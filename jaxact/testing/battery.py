@@ -106,6 +106,11 @@ def battery(act: Activation | Callable[..., Any]) -> Report:
 
     Returns:
         A `Report`.
+
+    Example:
+        >>> import jaxact
+        >>> all(check.passed for check in battery(jaxact.get("tanh")).checks)
+        True
     """
     act = activation(act)
     with jax.enable_x64(True):  # noqa: FBT003

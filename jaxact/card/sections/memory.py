@@ -26,12 +26,13 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
     pixels = patterns.shape[1]
     # sqrt(N): a hidden unit sees an unrelated pattern as N(0, 1), as in the spectra section
     interaction = lens.from_activation(act).scaled(pixels**0.5)
+    drawn, probed, shown, *keys = jax.random.split(key, len(_FLIPS) + 3)
     found = [
         lens.measure_recall(k, patterns, interaction, flips=f, probes=probes)
-        for f, k in zip(_FLIPS, jax.random.split(key, len(_FLIPS)), strict=True)
+        for f, k in zip(_FLIPS, keys, strict=True)
     ]
-    random = jax.random.rademacher(jax.random.fold_in(key, 3), patterns.shape, patterns.dtype)
-    unrelated = lens.measure_recall(key, random, interaction, flips=0.1, probes=probes)
+    random = jax.random.rademacher(drawn, patterns.shape, patterns.dtype)
+    unrelated = lens.measure_recall(probed, random, interaction, flips=0.1, probes=probes)
     overlap = [float(r.overlap) for r in found]
     exact = [float(r.exact) for r in found]
     capacity = float(lens.finite_capacity(pixels, interaction))
@@ -73,7 +74,7 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
     ]
     converged = float(np.mean([float(r.converged) for r in found]))
     values.append(Value("converged", "probes that reached a fixed point", converged, "", "higher"))
-    data = {"flips": _FLIPS, "overlap": overlap, "images": _pictures(key, patterns, interaction)}
+    data = {"flips": _FLIPS, "overlap": overlap, "images": _pictures(shown, patterns, interaction)}
     return Section("memory", QUESTION, tuple(values), data)
 
 
@@ -87,7 +88,7 @@ def _binary(digits: Images, stored: int) -> np.ndarray:
 
 def _pictures(key: Any, patterns: Any, interaction: Any) -> dict[str, Any]:
     shown = patterns[:8]
-    flip = jax.random.bernoulli(jax.random.fold_in(key, 7), 0.1, shown.shape)
+    flip = jax.random.bernoulli(key, 0.1, shown.shape)
     corrupted = jnp.where(flip, -shown, shown)
     recalled = lens.retrieve(patterns, corrupted, interaction).state
     return {

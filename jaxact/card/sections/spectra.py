@@ -40,7 +40,8 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
         )
     m, n1 = 2 * size, round(size / _PSI)
     law = lens.law(act, phi=_PHI, psi=size / n1)
-    eigenvalues = lens.simulate(key, act, n0=size, n1=n1, m=m) / eta
+    first, second = jax.random.split(key)
+    eigenvalues = lens.simulate(first, act, n0=size, n1=n1, m=m) / eta
     edges = lens.edges(law)
     top = float(np.max(np.asarray(edges.edges)[: int(edges.count)])) / eta
     x = np.linspace(0, 1.06 * max(top, float(eigenvalues.max())), 1201)
@@ -48,7 +49,7 @@ def spectra(act: Activation, key: Any, *, size: int) -> Section:
     error = np.asarray(lens.training_error(law, jnp.asarray(_GAMMAS) * eta))
     simulated = np.asarray(
         lens.simulate_training_error(
-            jax.random.fold_in(key, 1),
+            second,
             act,
             n0=size,
             n1=n1,
