@@ -120,7 +120,10 @@ def few_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
         for k, (a, b) in enumerate(spans):
             x = side.minimisers[k]
             if x is None:
-                start, stop = (0 if k == 0 else 2 * k + 1), (1 if k == len(spans) - 1 else 2 * k + 2)
+                start, stop = (
+                    (0 if k == 0 else 2 * k + 1),
+                    (1 if k == len(spans) - 1 else 2 * k + 2),
+                )
                 bounds += [held(start), held(stop)]
                 places += [a, b]
                 continue
@@ -147,7 +150,10 @@ def few_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
             at = jnp.where(bound < t, place, at)
             t = jnp.minimum(bound, t)
         t = shape_slack(shape, ar, t, l, u)
-        good = inside & jnp.isfinite(side.slope) & jnp.isfinite(t)
+        # a line that is worse at the midpoint than the range itself is not worth having
+        level = low if number > 0 else -high
+        worth = side.slope * search.m + t >= jax.lax.stop_gradient(level)
+        good = inside & jnp.isfinite(side.slope) & jnp.isfinite(t) & worth
         ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
         smooth, t = attach(
             shape.program, (), ends, number, side.slope, t, (side.a, side.b), side.tangent, at
@@ -204,9 +210,7 @@ class _Search:
         if piece not in self.nodes:
             x = nodes_of(self.shape, piece)
             f, slope, _ = _host(self.shape, x)
-            self.nodes[piece] = tuple(
-                jnp.asarray(v[:, None], self.l.dtype) for v in (x, f, slope)
-            )  # pyright: ignore[reportArgumentType]
+            self.nodes[piece] = tuple(jnp.asarray(v[:, None], self.l.dtype) for v in (x, f, slope))  # pyright: ignore[reportArgumentType]
         return self.nodes[piece]
 
     def side(self, side: int) -> _Side:
@@ -215,7 +219,8 @@ class _Search:
         slope_m = side * self.slope_m
         candidates = []
         convex = [k for k, label in enumerate(self.labels) if side * label == CONVEX]
-        if convex or len(parts) < 2:
+        tangents = any(part.piece is not None for part in parts)
+        if tangents:
             candidates.append((slope_m, self.m, self.m))
         for i in range(len(parts)):
             for j in range(i + 1, len(parts)):
@@ -224,7 +229,7 @@ class _Search:
         known = [(self.l, f[0]), (self.u, f[1]), (self.m, f[2])]
         known += [(v, f[3 + k]) for k, v in enumerate(v for span in self.spans for v in span)]
         touches = []
-        for _, a, b in candidates[1 if convex or len(parts) < 2 else 0 :]:
+        for _, a, b in candidates[1 if tangents else 0 :]:
             both = jnp.stack([a, b])
             value = side * plain(self.shape.program, both)
             touches += [(a, value[0]), (b, value[1])]
@@ -280,7 +285,9 @@ class _Search:
 
         def step(_: Any, state: Any) -> Any:
             a, b = state
-            value, slope, curve = (side * v for v in derivatives(self.shape.program, jnp.stack([a, b])))
+            value, slope, curve = (
+                side * v for v in derivatives(self.shape.program, jnp.stack([a, b]))
+            )
             s = quotient(value[1] - value[0], b - a, side * self.slope_m)
             new = []
             for k, (x, low, high) in enumerate(((a, a_low, a_high), (b, b_low, b_high))):
@@ -295,9 +302,7 @@ class _Search:
         value = side * plain(self.shape.program, jnp.stack([a, b]))
         return a, b, value[0], value[1]
 
-    def start(
-        self, side: int, piece: int, c: Any, low: Any, high: Any, *, leftward: bool
-    ) -> Any:
+    def start(self, side: int, piece: int, c: Any, low: Any, high: Any, *, leftward: bool) -> Any:
         """Bracket the tangent point of the line through (c, f(c)) between nodes."""
         x, y, slope = self.node_table(piece)
         if not x.shape[0]:
@@ -341,5 +346,3 @@ class _Search:
         if len(self.spans) == 1:
             return start
         return jax.lax.fori_loop(0, 3, step, start)
-
-

@@ -17,7 +17,7 @@ from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain
 from jaxact.tracing.ranges import Table, shape_range, table
 
-_WINDOW = 4
+_WINDOW = 8
 _UNIFORM = 8
 _HULL_STEPS = 6
 _NEWTON_STEPS = 5
@@ -87,7 +87,9 @@ def piece_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
     slots = _slots(pieces, l, u)
     slope, touch, tangent = _slopes(shape.program, slots, l, u)
     t, at = _certificate(shape, slots, l, u, slope, touch)
-    good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t)
+    # a line that is worse at the midpoint than the range itself is not worth having
+    worth = slope * _middle(l, u)[None] + t >= jax.lax.stop_gradient(jnp.stack([low, -high]))
+    good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t) & worth
     ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
     lines = []
     for k, (side, level_t) in enumerate(((1.0, low), (-1.0, high))):
@@ -125,7 +127,9 @@ def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, 
     m = _middle(l, u)
     fractions = jnp.asarray((np.arange(_UNIFORM) + 0.5) / _UNIFORM, l.dtype)
     uniform = l[None] + (u - l)[None] * fractions[:, None]
-    x = jnp.concatenate([l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l[None], u[None])])
+    x = jnp.concatenate(
+        [l[None], m[None], u[None], slots.a, slots.b, jnp.clip(uniform, l[None], u[None])]
+    )
     sign = _sign(2, l)
     f = sign * plain(program, x)[None]
     x = jnp.broadcast_to(x[None], f.shape)
@@ -202,7 +206,12 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
 
 
 def _certificate(
-    shape: Shape, slots: _Slots, l: Any, u: Any, slope: Any, touch: Any  # noqa: E741
+    shape: Shape,
+    slots: _Slots,
+    l: Any,
+    u: Any,
+    slope: Any,
+    touch: Any,  # noqa: E741
 ) -> tuple[Any, Any]:
     """A certified lower bound of f - s x (and of -f - s x), and where it is nearly attained."""
     ar = Arithmetic(jnp, l.dtype)

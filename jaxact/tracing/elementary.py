@@ -104,9 +104,7 @@ def softplus_rule(ar: Arithmetic, v: Interval, order: int) -> _Parts:
         first = _clip_range(ar, ar.increasing(lambda x: _sigmoid(ar, x), v, 12.0), 0.0, 1.0)
     if order >= 2:
         second = _sigmoid_first(ar, v)
-    low, high = ar.increasing(
-        lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))), v, 12.0
-    )
+    low, high = ar.increasing(lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))), v, 12.0)
     return (xp.maximum(low, xp.maximum(v[0], 0)), high), first, second
 
 
@@ -155,8 +153,10 @@ def _erfc_rule(ar: Arithmetic, v: Interval, order: int) -> _Parts:
     far = xp.minimum(xp.maximum(v[1], 0) ** 2, 1e6)
     value = _clip_range(ar, ar.widen((low, high), 16.0 + 4.0 * far), 0.0, 2.0)
     first, second = _erf_derivatives(ar, v, order)
-    return value, None if first is None else ar.neg(first), None if second is None else ar.neg(
-        second
+    return (
+        value,
+        None if first is None else ar.neg(first),
+        None if second is None else ar.neg(second),
     )
 
 
@@ -251,7 +251,10 @@ def _cbrt(ar: Arithmetic, v: Interval, order: int) -> _Parts:
     fn = np.cbrt if xp is np else jax.lax.cbrt
     value = ar.increasing(fn, v, 8.0)
     low, high = value
-    value = (xp.where(v[0] >= 0, xp.maximum(low, 0), low), xp.where(v[1] <= 0, xp.minimum(high, 0), high))
+    value = (
+        xp.where(v[0] >= 0, xp.maximum(low, 0), low),
+        xp.where(v[1] <= 0, xp.minimum(high, 0), high),
+    )
     first = second = None
     if order >= 1:
         third = ar.constant(1 / 3)
@@ -311,7 +314,10 @@ def _cos(ar: Arithmetic, v: Interval, order: int) -> _Parts:
 def _tan(ar: Arithmetic, v: Interval, order: int) -> _Parts:
     xp = ar.xp
     margin = 32 * ar.eps * (1 + xp.maximum(xp.abs(v[0]), xp.abs(v[1])))
-    branch = [xp.floor((end + sign * margin) / math.pi + 0.5) for end, sign in zip(v, (-1, 1), strict=True)]
+    branch = [
+        xp.floor((end + sign * margin) / math.pi + 0.5)
+        for end, sign in zip(v, (-1, 1), strict=True)
+    ]
     bad = ~(branch[0] == branch[1])
     safe = (xp.where(bad, 0, v[0]), xp.where(bad, 0, v[1]))
     # relative error grows as 1 / cos^2 near a pole through the rounding of the reduction
@@ -327,9 +333,7 @@ def _atan(ar: Arithmetic, v: Interval, order: int) -> _Parts:
     xp = ar.xp
     first = second = None
     if order >= 1:
-        first = ar.extremal(
-            lambda x: 1 / (1 + x * x), v, ((0.0, 1.0),), 8.0, sign=xp.ones_like
-        )
+        first = ar.extremal(lambda x: 1 / (1 + x * x), v, ((0.0, 1.0),), 8.0, sign=xp.ones_like)
     if order >= 2:
         point, value = 1 / math.sqrt(3), 3 * math.sqrt(3) / 8
 

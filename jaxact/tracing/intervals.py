@@ -106,9 +106,7 @@ class Arithmetic:
         xp = self.xp
         size_low, size_high = xp.abs(a[0]), xp.abs(a[1])
         inside = (a[0] <= 0) & (a[1] >= 0)
-        return xp.where(inside, 0, xp.minimum(size_low, size_high)), xp.maximum(
-            size_low, size_high
-        )
+        return xp.where(inside, 0, xp.minimum(size_low, size_high)), xp.maximum(size_low, size_high)
 
     def reciprocal(self, a: Interval) -> Interval:
         xp = self.xp

@@ -254,9 +254,7 @@ class Rules:
         return tuple(parts)
 
     def do_min(self, step: Step, a: Any, b: Any) -> Any:
-        return self.do_neg(
-            step, self.do_max(step, self.do_neg(step, a), self.do_neg(step, b))
-        )
+        return self.do_neg(step, self.do_max(step, self.do_neg(step, a), self.do_neg(step, b)))
 
     def do_clamp(self, step: Step, low: Any, a: Any, high: Any) -> Any:
         return self.do_min(step, self.do_max(step, a, low), high)

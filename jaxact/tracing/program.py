@@ -17,9 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
-_LOGADDEXP = (
-    "max:0,1 sub:0,1 ne:3,3 add:0,1 abs:3 neg:6 exp:7 log1p:8 add:2,9 select_n:4,10,5"
-)
+_LOGADDEXP = "max:0,1 sub:0,1 ne:3,3 add:0,1 abs:3 neg:6 exp:7 log1p:8 add:2,9 select_n:4,10,5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +152,7 @@ class _Reader:
                 return [out]
             return self.run(jaxpr, consts, operands[len(operands) - len(jaxpr.invars) :])
         if len(eqn.outvars) != 1 or eqn.effects:
-            raise NotImplementedError(
-                f"no interval rule for the primitive '{eqn.primitive.name}'"
-            )
+            raise NotImplementedError(f"no interval rule for the primitive '{eqn.primitive.name}'")
         for operand in operands:
             if isinstance(operand, Known) and np.size(operand.value) == 1:
                 value = float(np.reshape(operand.value, ()))
@@ -182,9 +178,7 @@ def _inner(eqn: Any) -> Any:
 
 
 def _evaluate(eqn: Any, operands: list[Any]) -> list[Any]:
-    values = [
-        jnp.asarray(o.value, v.aval.dtype) for o, v in zip(operands, eqn.invars, strict=True)
-    ]
+    values = [jnp.asarray(o.value, v.aval.dtype) for o, v in zip(operands, eqn.invars, strict=True)]
     result = eqn.primitive.bind(*values, **eqn.params)
     return list(result) if eqn.primitive.multiple_results else [result]
 

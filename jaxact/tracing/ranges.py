@@ -157,7 +157,9 @@ def down(values: Any, dtype: str) -> np.ndarray:
     """Round float64 values downward to a dtype."""
     values = np.asarray(values, np.float64)
     near = values.astype(dtype)
-    return np.where(near.astype(np.float64) > values, np.nextafter(near, np.array(-np.inf, dtype)), near)
+    return np.where(
+        near.astype(np.float64) > values, np.nextafter(near, np.array(-np.inf, dtype)), near
+    )
 
 
 def up(values: Any, dtype: str) -> np.ndarray:

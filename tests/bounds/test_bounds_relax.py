@@ -75,7 +75,9 @@ def test_sound_and_tight(name):
 
 @pytest.mark.fast
 def test_relu_is_the_adaptive_rule_of_crown():
-    lines = relax(jaxact.get("relu"), jnp.array([-1.0, -3.0, 1.0, -2.0]), jnp.array([3.0, 1.0, 2.0, -1.0]))
+    lines = relax(
+        jaxact.get("relu"), jnp.array([-1.0, -3.0, 1.0, -2.0]), jnp.array([3.0, 1.0, 2.0, -1.0])
+    )
     np.testing.assert_array_equal(lines.lower_slope, [1, 0, 1, 0])
     np.testing.assert_allclose(lines.upper_slope, [0.75, 0.25, 1, 0], rtol=1e-6)
     np.testing.assert_allclose(lines.upper_intercept, [0.75, 0.75, 0, 0], atol=1e-6)
@@ -95,7 +97,11 @@ def test_tanh_tangent_points():
 def test_intervals_where_a_table_of_tangents_fails():
     """Published lines of sin and of gelu were false here by 0.1 and more (sin), 4e-3 (gelu)."""
     for fn, lows, highs in (
-        (jnp.sin, [1.4613791704, -4.9190268517, -3.7771077], [3.9519250393, -2.2893946171, 2.7834427]),
+        (
+            jnp.sin,
+            [1.4613791704, -4.9190268517, -3.7771077],
+            [3.9519250393, -2.2893946171, 2.7834427],
+        ),
         (lambda x: jax.nn.gelu(x, approximate=False), [0.0016857], [7.367]),
     ):
         low, high = np.float32(lows), np.float32(highs)
@@ -110,7 +116,9 @@ def test_intervals_where_a_table_of_tangents_fails():
     assert (lines.upper_slope * ends + lines.upper_intercept).max() >= 1.0
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "sin", "elu", "exp", "mu_relu", "softsign"])
+@pytest.mark.parametrize(
+    "name", ["relu", "tanh", "gelu", "sin", "elu", "exp", "mu_relu", "softsign"]
+)
 def test_degenerate_intervals_give_numbers_and_gradients(name):
     act = jaxact.get(name)
     low = jnp.array([150.0, -200.0, 1.0, 0.0, -1e4, -3.0], jnp.float32)
@@ -167,9 +175,11 @@ def test_traced_theta(name):
     assert len(traces) == 1
     if name == "swish":
         with jax.enable_x64(True):
+
             def total(t):
                 return sum(
-                    v.sum() for v in jax.tree.leaves(
+                    v.sum()
+                    for v in jax.tree.leaves(
                         relax_unit(act.fn, jnp.array([-1.0, 0.2]), jnp.array([2.0, 3.0]), (t,))
                     )
                 )

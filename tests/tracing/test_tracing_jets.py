@@ -61,7 +61,9 @@ def test_range_is_sound_and_tight(name):
     low, high = (v.astype(np.float32).astype(np.float64) for v in intervals(4096))
     x = inside(low, high, 50)
     y = exact(fn, theta, x)
-    grid = exact(fn, theta, np.clip(low + (high - low) * np.linspace(0, 1, 201)[:, None], low, high))
+    grid = exact(
+        fn, theta, np.clip(low + (high - low) * np.linspace(0, 1, 201)[:, None], low, high)
+    )
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype == np.float64):
             lo, hi = jax.jit(lambda a, b: unit_range(fn, a, b, theta))(  # noqa: B023
@@ -128,7 +130,9 @@ def test_logaddexp_is_recognised():
     _, slope, curvature = jets(jax.nn.softplus, jnp.float32(-0.1), jnp.float32(0.1))
     assert 0.474 < float(slope[0]) < float(slope[1]) < 0.526
     assert 0.249 < float(curvature[0]) < float(curvature[1]) < 0.2501
-    assert [step.name for step in program_of(lambda x: jnp.log(1 + jnp.exp(x))).steps] == ["softplus"]
+    assert [step.name for step in program_of(lambda x: jnp.log(1 + jnp.exp(x))).steps] == [
+        "softplus"
+    ]
 
 
 @pytest.mark.fast
