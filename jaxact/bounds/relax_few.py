@@ -326,7 +326,7 @@ class _Search:
         return jnp.where(has_lo == has_hi, middle, near)
 
     def minimiser(self, side: int, piece: int, s: Any, a: Any, b: Any) -> Any:
-        """Where f - s x is least in a convex piece: a touch point if one lies there, else Newton."""
+        """Where f - s x is least in a convex piece: a touch point there, else Newton."""
         low, high = self.spans[piece]
         x, _, slope = self.node_table(piece)
         if x.shape[0]:

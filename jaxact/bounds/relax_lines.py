@@ -30,7 +30,7 @@ class Lines:
 
 
 def quotient(rise: Any, run: Any, otherwise: Any) -> Any:
-    """rise / run where run > 0."""
+    """Rise / run where run > 0."""
     safe = jnp.where(run > 0, run, 1)
     return jnp.where(run > 0, rise / safe, otherwise)
 

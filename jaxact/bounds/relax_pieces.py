@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxact.bounds.relax_few import LIMIT, few_lines, shape_slack
 from jaxact.bounds.relax_lines import Lines, attach, derivatives, quotient
-from jaxact.tracing.analysis import CONCAVE, CONVEX, Shape
+from jaxact.tracing.analysis import CONVEX, Shape
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain
@@ -41,16 +41,16 @@ class _Slots:
 def _slots(table: Table, l: Any, u: Any) -> _Slots:  # noqa: E741
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
-    label = jnp.asarray(table.label)
+    label = jnp.asarray(table.label, jnp.int32)
     if n <= _WINDOW:
         index = jnp.broadcast_to(jnp.arange(n)[:, None], (n, l.shape[0]))
         gaps = jnp.broadcast_to(jnp.arange(n - 1)[:, None], (n - 1, l.shape[0]))
         few = jnp.ones(l.shape, bool)
     else:
-        first = jnp.searchsorted(right, l)
-        index = jnp.clip(first[None] + jnp.arange(_WINDOW)[:, None], 0, n - 1)
-        gaps = jnp.clip(first[None] + jnp.arange(-1, _WINDOW)[:, None], 0, n - 2)
-        few = jnp.searchsorted(left, u, side="right") - first <= _WINDOW
+        first = jnp.searchsorted(right, l).astype(jnp.int32)
+        index = jnp.clip(first[None] + jnp.arange(_WINDOW, dtype=jnp.int32)[:, None], 0, n - 1)
+        gaps = jnp.clip(first[None] + jnp.arange(-1, _WINDOW, dtype=jnp.int32)[:, None], 0, n - 2)
+        few = jnp.searchsorted(left, u, side="right").astype(jnp.int32) - first <= _WINDOW
 
     def clip(x: Any) -> Any:
         return jnp.clip(x, l[None], u[None])
@@ -208,10 +208,10 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
 def _certificate(
     shape: Shape,
     slots: _Slots,
-    l: Any,
+    l: Any,  # noqa: E741
     u: Any,
     slope: Any,
-    touch: Any,  # noqa: E741
+    touch: Any,
 ) -> tuple[Any, Any]:
     """A certified lower bound of f - s x (and of -f - s x), and where it is nearly attained."""
     ar = Arithmetic(jnp, l.dtype)
@@ -275,7 +275,6 @@ def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any)
     def step(_: Any, x: Any) -> Any:
         _, slope, curvature = (sign * v for v in derivatives(program, x))
         move = jnp.where(curvature > 0, (slope - s) / jnp.where(curvature > 0, curvature, 1), 0)
-        new = jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
-        return new
+        return jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
 
     return jax.lax.fori_loop(0, 3, step, x)

@@ -1,4 +1,4 @@
-"""Where a scalar function is convex, concave, linear, rising and falling: certified, once, on the host.
+"""Where a scalar function is convex, concave, rising, falling: certified once, on the host.
 
 Adaptive bisection in float64 with the jets of the function's own jaxpr. A cell is decided when
 the sign of f'' (or of f') is certain over all of it; cells that stay undecided down to the
@@ -75,7 +75,7 @@ def analyse(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> Shape:
 
 
 def _freeze(theta: Any) -> Any:
-    """theta as a hashable value."""
+    """Theta as a hashable value."""
     if isinstance(theta, tuple | list):
         return tuple(_freeze(t) for t in theta)
     if isinstance(theta, bool | int | float):
@@ -219,7 +219,7 @@ def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _join(cells: _Cells, joints: Any, *, kinks: bool) -> Any:
-    """Join cells of one label where f is C^1, or where `kinks` in the label's direction may join."""
+    """Join cells of one label where f is C^1, with `kinks` also at kinks of that direction."""
     convex_joint, concave_joint, deficit = joints
     left: list[float] = []
     right: list[float] = []

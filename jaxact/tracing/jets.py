@@ -200,7 +200,7 @@ class Rules:
         return self.product(a, self.unary(UNARY["reciprocal"], b))
 
     def quotient(self, a: Interval, b: Interval) -> Interval:
-        """a / b for a b that is constant over the interval."""
+        """A / b for a b that is constant over the interval."""
         ar, xp = self.ar, self.ar.xp
         ends = [x / y for x in a for y in b]
         low = xp.minimum(xp.minimum(ends[0], ends[1]), xp.minimum(ends[2], ends[3]))
@@ -232,7 +232,7 @@ class Rules:
     # ---- kinks and jumps
 
     def do_max(self, step: Step, a: Any, b: Any) -> Any:
-        """max never creates negative curvature, so the lower end of f'' survives a kink."""
+        """Max never creates negative curvature, so the lower end of f'' survives a kink."""
         ar, xp = self.ar, self.ar.xp
         value = ar.maximum(a[0], b[0])
         first = a[0][0] >= b[0][1]
@@ -260,11 +260,8 @@ class Rules:
         return self.do_min(step, self.do_max(step, a, low), high)
 
     def do_abs(self, step: Step, a: Any) -> Any:
-        return self.do_max(step, a, self.do_neg(step, a))
-
-    def do_relu(self, step: Step, a: Any) -> Any:
-        zero = self.ar.xp.zeros_like(a[0][0])
-        return self.do_max(step, a, ((zero, zero), None, None))
+        _, first, second = self.do_max(step, a, self.do_neg(step, a))
+        return self.ar.magnitude(a[0]), first, second
 
     def do_select_n(self, _: Step, which: Any, *cases: Any) -> Any:
         """Where the predicate is undetermined the branches may meet in a jump."""

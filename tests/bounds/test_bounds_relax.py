@@ -56,6 +56,8 @@ def test_sound_and_tight(name):
     x = cases.inside(low, high, 50)
     y = cases.exact(fn, theta, x)
     grid = np.clip(low + (high - low) * np.linspace(0, 1, 401)[:, None], low, high)
+    kinks = [np.clip(k + 0 * low, low, high) for k in (-3, -1, 0, 1, 3, 6)]
+    grid = np.sort(np.concatenate([grid, kinks]), 0)
     values = cases.exact(fn, theta, grid)
     m = (low + high) / 2
     best = -hull_at(grid, -values, m) - hull_at(grid, values, m)
@@ -67,10 +69,11 @@ def test_sound_and_tight(name):
         s, t, p, q = numbers(lines)
         assert violation(lines, x, y, dtype) <= 0
         area = ((p - s) * m + q - t) * (high - low)
-        excess = area.sum() / (best * (high - low)).sum() - 1
-        pieces = {"sin", "cos", "snake", "|sin|", "step", "sign", "jump"}
-        if name != "large" and np.abs(best).max() > 1e-9:
-            assert excess < (5e-3 if name in pieces else 2e-4)
+        optimum = (best * (high - low)).sum()
+        excess = area.sum() / optimum - 1 if optimum > 1e-6 else area.max()
+        pieces = {"sin", "cos", "snake", "|sin|", "step", "sign", "jump", "x exp(-x^2)"}
+        if name != "large":
+            assert excess < (5e-3 if name in pieces else 3e-4)
 
 
 @pytest.mark.fast
@@ -173,21 +176,19 @@ def test_traced_theta(name):
         x = cases.inside(low, high, 50)
         assert violation(lines, x, cases.exact(act.fn, tuple(map(float, th)), x), np.float32) <= 0
     assert len(traces) == 1
-    if name == "swish":
-        with jax.enable_x64(True):
 
-            def total(t):
-                return sum(
-                    v.sum()
-                    for v in jax.tree.leaves(
-                        relax_unit(act.fn, jnp.array([-1.0, 0.2]), jnp.array([2.0, 3.0]), (t,))
-                    )
-                )
 
-            g = jax.jit(jax.grad(total))
-            h = jax.jit(total)
-            one = jnp.float64(1.5)
-            assert abs(g(one) - (h(one + 1e-5) - h(one - 1e-5)) / 2e-5) < 2e-3
+def test_traced_theta_gradient():
+    """Slopes match differences; intercepts up to the curvature inside a cell."""
+    fn = jaxact.get("swish").fn
+    with jax.enable_x64(True):
+        low, high = jnp.array([-1.0, 0.2, -2.0, -0.5]), jnp.array([2.0, 3.0, 0.3, 4.0])
+        f = jax.jit(lambda t: jnp.stack(jax.tree.leaves(relax_unit(fn, low, high, (t,)))))
+        at = jnp.float64(1.37)
+        found = jax.jvp(f, (at,), (jnp.ones_like(at),))[1]
+        expected = (f(at + 1e-5) - f(at - 1e-5)) / 2e-5
+    np.testing.assert_allclose(found[::2], expected[::2], atol=2e-5)
+    np.testing.assert_allclose(found[1::2], expected[1::2], atol=2e-3)
 
 
 @pytest.mark.fast

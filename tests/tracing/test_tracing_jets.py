@@ -46,7 +46,9 @@ def intervals(n, seed=0):
 def inside(low, high, n, seed=1):
     r = np.random.default_rng(seed)
     x = low + (high - low) * r.uniform(0, 1, (n, len(low)))
-    special = [np.clip(k + 0 * low, low, high) for k in (0, -3, -1, 1, 3)]
+    special = [
+        np.clip(k + 0 * low, low, high) for k in (0, -3, -1, 1, 3, *np.pi * np.arange(-4, 5))
+    ]
     return np.clip(np.concatenate([x, [low, high], special]), low, high)
 
 
