@@ -150,7 +150,10 @@ def few_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
             at = jnp.where(bound < t, place, at)
             t = jnp.minimum(bound, t)
         t = shape_slack(shape, ar, t, l, u)
-        good = inside & jnp.isfinite(side.slope) & jnp.isfinite(t)
+        # a line that is worse at the midpoint than the range itself is not worth having
+        level = low if number > 0 else -high
+        worth = side.slope * search.m + t >= jax.lax.stop_gradient(level)
+        good = inside & jnp.isfinite(side.slope) & jnp.isfinite(t) & worth
         ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
         smooth, t = attach(
             shape.program, (), ends, number, side.slope, t, (side.a, side.b), side.tangent, at
@@ -216,7 +219,8 @@ class _Search:
         slope_m = side * self.slope_m
         candidates = []
         convex = [k for k, label in enumerate(self.labels) if side * label == CONVEX]
-        if convex or len(parts) < 2:
+        tangents = any(part.piece is not None for part in parts)
+        if tangents:
             candidates.append((slope_m, self.m, self.m))
         for i in range(len(parts)):
             for j in range(i + 1, len(parts)):
@@ -225,7 +229,7 @@ class _Search:
         known = [(self.l, f[0]), (self.u, f[1]), (self.m, f[2])]
         known += [(v, f[3 + k]) for k, v in enumerate(v for span in self.spans for v in span)]
         touches = []
-        for _, a, b in candidates[1 if convex or len(parts) < 2 else 0 :]:
+        for _, a, b in candidates[1 if tangents else 0 :]:
             both = jnp.stack([a, b])
             value = side * plain(self.shape.program, both)
             touches += [(a, value[0]), (b, value[1])]
@@ -322,7 +326,7 @@ class _Search:
         return jnp.where(has_lo == has_hi, middle, near)
 
     def minimiser(self, side: int, piece: int, s: Any, a: Any, b: Any) -> Any:
-        """Where f - s x is least in a convex piece: a touch point if one lies there, else Newton."""
+        """Where f - s x is least in a convex piece: a touch point there, else Newton."""
         low, high = self.spans[piece]
         x, _, slope = self.node_table(piece)
         if x.shape[0]:

@@ -17,7 +17,7 @@ from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain
 from jaxact.tracing.ranges import Table, shape_range, table
 
-_WINDOW = 4
+_WINDOW = 8
 _UNIFORM = 8
 _HULL_STEPS = 6
 _NEWTON_STEPS = 5
@@ -41,16 +41,16 @@ class _Slots:
 def _slots(table: Table, l: Any, u: Any) -> _Slots:  # noqa: E741
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
-    label = jnp.asarray(table.label)
+    label = jnp.asarray(table.label, jnp.int32)
     if n <= _WINDOW:
         index = jnp.broadcast_to(jnp.arange(n)[:, None], (n, l.shape[0]))
         gaps = jnp.broadcast_to(jnp.arange(n - 1)[:, None], (n - 1, l.shape[0]))
         few = jnp.ones(l.shape, bool)
     else:
-        first = jnp.searchsorted(right, l)
-        index = jnp.clip(first[None] + jnp.arange(_WINDOW)[:, None], 0, n - 1)
-        gaps = jnp.clip(first[None] + jnp.arange(-1, _WINDOW)[:, None], 0, n - 2)
-        few = jnp.searchsorted(left, u, side="right") - first <= _WINDOW
+        first = jnp.searchsorted(right, l).astype(jnp.int32)
+        index = jnp.clip(first[None] + jnp.arange(_WINDOW, dtype=jnp.int32)[:, None], 0, n - 1)
+        gaps = jnp.clip(first[None] + jnp.arange(-1, _WINDOW, dtype=jnp.int32)[:, None], 0, n - 2)
+        few = jnp.searchsorted(left, u, side="right").astype(jnp.int32) - first <= _WINDOW
 
     def clip(x: Any) -> Any:
         return jnp.clip(x, l[None], u[None])
@@ -87,7 +87,9 @@ def piece_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
     slots = _slots(pieces, l, u)
     slope, touch, tangent = _slopes(shape.program, slots, l, u)
     t, at = _certificate(shape, slots, l, u, slope, touch)
-    good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t)
+    # a line that is worse at the midpoint than the range itself is not worth having
+    worth = slope * _middle(l, u)[None] + t >= jax.lax.stop_gradient(jnp.stack([low, -high]))
+    good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t) & worth
     ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
     lines = []
     for k, (side, level_t) in enumerate(((1.0, low), (-1.0, high))):
@@ -206,10 +208,17 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
 def _certificate(
     shape: Shape,
     slots: _Slots,
+<<<<<<< HEAD
     l: Any,
     u: Any,
     slope: Any,
     touch: Any,  # noqa: E741
+=======
+    l: Any,  # noqa: E741
+    u: Any,
+    slope: Any,
+    touch: Any,
+>>>>>>> relax
 ) -> tuple[Any, Any]:
     """A certified lower bound of f - s x (and of -f - s x), and where it is nearly attained."""
     ar = Arithmetic(jnp, l.dtype)
@@ -273,7 +282,6 @@ def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any)
     def step(_: Any, x: Any) -> Any:
         _, slope, curvature = (sign * v for v in derivatives(program, x))
         move = jnp.where(curvature > 0, (slope - s) / jnp.where(curvature > 0, curvature, 1), 0)
-        new = jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
-        return new
+        return jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
 
     return jax.lax.fori_loop(0, 3, step, x)

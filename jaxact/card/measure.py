@@ -26,6 +26,7 @@ class Sizes:
 
     Attributes:
         matrix: inputs n0 of the simulated random layer.
+        widths: hidden layers of the classifier.
         test: test digits that get a certified radius.
         epochs: passes of the classifier and of the decoder over the training digits.
         stored: digits in the memory.
@@ -35,6 +36,7 @@ class Sizes:
     """
 
     matrix: int = 400
+    widths: tuple[int, ...] = (48, 48)
     test: int = 100
     epochs: int = 40
     stored: int = 20
@@ -43,7 +45,9 @@ class Sizes:
     restarts: int = 8
 
 
-QUICK = Sizes(matrix=200, test=24, epochs=15, stored=20, probes=32, inversions=8, restarts=4)
+QUICK = Sizes(
+    matrix=200, widths=(48,), test=24, epochs=15, stored=20, probes=32, inversions=8, restarts=4
+)
 
 
 def measure(
@@ -120,7 +124,9 @@ def _spectra(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section
 
 
 def _bounds(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
-    return sections.bounds(act, digits, key, test=sizes.test, epochs=sizes.epochs)
+    return sections.bounds(
+        act, digits, key, widths=sizes.widths, test=sizes.test, epochs=sizes.epochs
+    )
 
 
 def _memory(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:

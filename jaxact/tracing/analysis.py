@@ -1,4 +1,4 @@
-"""Where a scalar function is convex, concave, linear, rising and falling: certified, once, on the host.
+"""Where a scalar function is convex, concave, rising, falling: certified once, on the host.
 
 Adaptive bisection in float64 with the jets of the function's own jaxpr. A cell is decided when
 the sign of f'' (or of f') is certain over all of it; cells that stay undecided down to the
@@ -205,20 +205,36 @@ def _connected(a: np.ndarray, b: np.ndarray, bad: np.ndarray) -> slice:
 
 
 def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+<<<<<<< HEAD
     """Join neighbours of one label where f is C^1, or has a kink of the label's own direction."""
     n = len(cells.a)
     if n == 0:
+=======
+    """Join neighbouring cells to pieces.
+
+    Pieces end at kinks, where a line may touch, unless the whole domain is one piece with kinks
+    of its own direction (as relu and abs are: convex throughout).
+    """
+    if len(cells.a) == 0:
+>>>>>>> relax
         empty = np.zeros(0)
         return empty, empty, np.zeros(0, int), 0.0
-    convex_joint, concave_joint, deficit = _joints(program, cells)
+    joints = _joints(program, cells)
+    whole = _join(cells, joints, kinks=True)
+    return whole if len(whole[0]) == 1 else _join(cells, joints, kinks=False)
+
+
+def _join(cells: _Cells, joints: Any, *, kinks: bool) -> Any:
+    """Join cells of one label where f is C^1, with `kinks` also at kinks of that direction."""
+    convex_joint, concave_joint, deficit = joints
     left: list[float] = []
     right: list[float] = []
     label: list[int] = []
     slack = cells.slack
-    for k in range(n):
-        sign = int(cells.sign[k])
+    for k, sign in enumerate(int(v) for v in cells.sign):
         if sign == _UNDECIDED:
             continue
+<<<<<<< HEAD
         if label and k > 0 and cells.sign[k - 1] != _UNDECIDED:
             have = label[-1]
             both = (
@@ -228,15 +244,13 @@ def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.
                 if have == LINEAR
                 else (have if have == sign else None)
             )
+=======
+        if k > 0 and label and cells.sign[k - 1] != _UNDECIDED:
+>>>>>>> relax
             rise, fall = bool(convex_joint[k - 1]), bool(concave_joint[k - 1])
-            joined = None
-            if both is not None:
-                if rise and fall:
-                    joined = both
-                elif rise and both != CONCAVE:
-                    joined = CONVEX
-                elif fall and both != CONVEX:
-                    joined = CONCAVE
+            if not kinks and rise != fall:
+                rise = fall = False
+            joined = _joined(label[-1], sign, rise, fall)
             if joined is not None:
                 label[-1] = joined
                 right[-1] = float(cells.b[k])
@@ -246,6 +260,18 @@ def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.
         right.append(float(cells.b[k]))
         label.append(sign)
     return np.asarray(left), np.asarray(right), np.asarray(label, int), slack
+
+
+def _joined(have: int, new: int, rise: bool, fall: bool) -> int | None:  # noqa: FBT001
+    """The label of two joined cells whose slope may only rise, or only fall, between them."""
+    if have != new and LINEAR not in (have, new):
+        return None
+    both = have if new == LINEAR else new
+    if rise and fall:
+        return both
+    if rise and both != CONCAVE:
+        return CONVEX
+    return CONCAVE if fall and both != CONVEX else None
 
 
 def _joints(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -273,8 +299,7 @@ def _joints(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np
         small = 1e-11 * (1 + np.abs(first[1]))
         up = sided & (drop <= small)
         down = sided & (jump <= small)
-    deficit = np.where(rises & falls, 0.0, 0.0)
-    deficit = np.where(~rises & up, drop, deficit)
+    deficit = np.where(~rises & up, drop, 0.0)
     deficit = np.where(~falls & down, np.maximum(deficit, jump), deficit)
     return rises | up, falls | down, np.where(np.isfinite(deficit), deficit, 0.0)
 

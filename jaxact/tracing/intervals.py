@@ -65,10 +65,16 @@ class Arithmetic:
         return -a[1], -a[0]
 
     def add(self, a: Interval, b: Interval) -> Interval:
-        return self.widen((a[0] + b[0], a[1] + b[1]), 1.0)
+        low, high = a[0] + b[0], a[1] + b[1]
+        wide = self.widen((low, high), 1.0)
+        if not self.host:
+            return wide
+        # sums that are exact stay exact, so that a kink of clip(x + 3, 0, 6) is found at -3
+        keep_low, keep_high = _exact_sum(a[0], b[0], low), _exact_sum(a[1], b[1], high)
+        return np.where(keep_low, low, wide[0]), np.where(keep_high, high, wide[1])
 
     def sub(self, a: Interval, b: Interval) -> Interval:
-        return self.widen((a[0] - b[1], a[1] - b[0]), 1.0)
+        return self.add(a, self.neg(b))
 
     def mul(self, a: Interval, b: Interval) -> Interval:
         xp = self.xp
@@ -194,3 +200,9 @@ class Arithmetic:
             low = xp.where(inside, xp.minimum(low, value - rounding), low)
             high = xp.where(inside, xp.maximum(high, value + rounding), high)
         return low, high
+
+
+def _exact_sum(a: Any, b: Any, total: Any) -> Any:
+    """Whether the float sum `total` of a and b is their real sum (Knuth's two-sum)."""
+    part = total - a
+    return (a - (total - part)) + (b - part) == 0

@@ -260,11 +260,8 @@ class Rules:
         return self.do_min(step, self.do_max(step, a, low), high)
 
     def do_abs(self, step: Step, a: Any) -> Any:
-        return self.do_max(step, a, self.do_neg(step, a))
-
-    def do_relu(self, step: Step, a: Any) -> Any:
-        zero = self.ar.xp.zeros_like(a[0][0])
-        return self.do_max(step, a, ((zero, zero), None, None))
+        _, first, second = self.do_max(step, a, self.do_neg(step, a))
+        return self.ar.magnitude(a[0]), first, second
 
     def do_select_n(self, _: Step, which: Any, *cases: Any) -> Any:
         """Where the predicate is undetermined the branches may meet in a jump."""

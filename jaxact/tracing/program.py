@@ -280,6 +280,7 @@ STRUCTURAL = frozenset(
 
 
 def structural(step: Step, value: Any) -> Any:
+    """Apply an operation of `STRUCTURAL`; on a scalar input it passes the value on."""
     if step.name in ("copy", "copy_p", "stop_gradient", "optimization_barrier", "name"):
         return value
     if step.name == "reduce_precision":

@@ -46,9 +46,9 @@ def unit_range(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> low, high = unit_range(jnp.sin, jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0]))
+        >>> low, high = unit_range(jnp.sin, jnp.array([0.5, 1.0]), jnp.array([1.0, 2.0]))
         >>> [round(float(v), 4) for v in (*low, *high)]
-        [0.0, 0.8415, 0.8415, 1.0]
+        [0.4794, 0.8415, 0.8415, 1.0]
     """
     lower, upper = jnp.asarray(lower), jnp.asarray(upper)
     ar = Arithmetic(jnp, lower.dtype)
@@ -108,7 +108,7 @@ def carry(value: Any, smooth: Any) -> Any:
     return value
 
 
-@carry.defjvp
+@carry.defjvp  # pyright: ignore[reportFunctionMemberAccess]
 def _carry_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     value, smooth = primals
     return value, jnp.where(jnp.isfinite(smooth), tangents[1], 0)
@@ -180,6 +180,7 @@ class Table:
 
 
 def table(shape: Shape, dtype: str) -> Table:
+    """The pieces and gaps of a shape in a dtype."""
     left, right = up(shape.left, dtype), down(shape.right, dtype)
     keep = left <= right
     left, right, label = left[keep], right[keep], shape.label[keep]

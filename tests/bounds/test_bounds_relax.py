@@ -56,6 +56,8 @@ def test_sound_and_tight(name):
     x = cases.inside(low, high, 50)
     y = cases.exact(fn, theta, x)
     grid = np.clip(low + (high - low) * np.linspace(0, 1, 401)[:, None], low, high)
+    kinks = [np.clip(k + 0 * low, low, high) for k in (-3, -1, 0, 1, 3, 6)]
+    grid = np.sort(np.concatenate([grid, kinks]), 0)
     values = cases.exact(fn, theta, grid)
     m = (low + high) / 2
     best = -hull_at(grid, -values, m) - hull_at(grid, values, m)
@@ -67,15 +69,18 @@ def test_sound_and_tight(name):
         s, t, p, q = numbers(lines)
         assert violation(lines, x, y, dtype) <= 0
         area = ((p - s) * m + q - t) * (high - low)
-        excess = area.sum() / (best * (high - low)).sum() - 1
-        pieces = {"sin", "cos", "snake", "|sin|", "step", "sign", "jump"}
-        if name != "large" and np.abs(best).max() > 1e-9:
-            assert excess < (5e-3 if name in pieces else 2e-4)
+        optimum = (best * (high - low)).sum()
+        excess = area.sum() / optimum - 1 if optimum > 1e-6 else area.max()
+        pieces = {"sin", "cos", "snake", "|sin|", "step", "sign", "jump", "x exp(-x^2)"}
+        if name != "large":
+            assert excess < (5e-3 if name in pieces else 3e-4)
 
 
 @pytest.mark.fast
 def test_relu_is_the_adaptive_rule_of_crown():
-    lines = relax(jaxact.get("relu"), jnp.array([-1.0, -3.0, 1.0, -2.0]), jnp.array([3.0, 1.0, 2.0, -1.0]))
+    lines = relax(
+        jaxact.get("relu"), jnp.array([-1.0, -3.0, 1.0, -2.0]), jnp.array([3.0, 1.0, 2.0, -1.0])
+    )
     np.testing.assert_array_equal(lines.lower_slope, [1, 0, 1, 0])
     np.testing.assert_allclose(lines.upper_slope, [0.75, 0.25, 1, 0], rtol=1e-6)
     np.testing.assert_allclose(lines.upper_intercept, [0.75, 0.75, 0, 0], atol=1e-6)
@@ -95,7 +100,11 @@ def test_tanh_tangent_points():
 def test_intervals_where_a_table_of_tangents_fails():
     """Published lines of sin and of gelu were false here by 0.1 and more (sin), 4e-3 (gelu)."""
     for fn, lows, highs in (
-        (jnp.sin, [1.4613791704, -4.9190268517, -3.7771077], [3.9519250393, -2.2893946171, 2.7834427]),
+        (
+            jnp.sin,
+            [1.4613791704, -4.9190268517, -3.7771077],
+            [3.9519250393, -2.2893946171, 2.7834427],
+        ),
         (lambda x: jax.nn.gelu(x, approximate=False), [0.0016857], [7.367]),
     ):
         low, high = np.float32(lows), np.float32(highs)
@@ -110,7 +119,9 @@ def test_intervals_where_a_table_of_tangents_fails():
     assert (lines.upper_slope * ends + lines.upper_intercept).max() >= 1.0
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "sin", "elu", "exp", "mu_relu", "softsign"])
+@pytest.mark.parametrize(
+    "name", ["relu", "tanh", "gelu", "sin", "elu", "exp", "mu_relu", "softsign"]
+)
 def test_degenerate_intervals_give_numbers_and_gradients(name):
     act = jaxact.get(name)
     low = jnp.array([150.0, -200.0, 1.0, 0.0, -1e4, -3.0], jnp.float32)
@@ -165,19 +176,19 @@ def test_traced_theta(name):
         x = cases.inside(low, high, 50)
         assert violation(lines, x, cases.exact(act.fn, tuple(map(float, th)), x), np.float32) <= 0
     assert len(traces) == 1
-    if name == "swish":
-        with jax.enable_x64(True):
-            def total(t):
-                return sum(
-                    v.sum() for v in jax.tree.leaves(
-                        relax_unit(act.fn, jnp.array([-1.0, 0.2]), jnp.array([2.0, 3.0]), (t,))
-                    )
-                )
 
-            g = jax.jit(jax.grad(total))
-            h = jax.jit(total)
-            one = jnp.float64(1.5)
-            assert abs(g(one) - (h(one + 1e-5) - h(one - 1e-5)) / 2e-5) < 2e-3
+
+def test_traced_theta_gradient():
+    """Slopes match differences; intercepts up to the curvature inside a cell."""
+    fn = jaxact.get("swish").fn
+    with jax.enable_x64(True):
+        low, high = jnp.array([-1.0, 0.2, -2.0, -0.5]), jnp.array([2.0, 3.0, 0.3, 4.0])
+        f = jax.jit(lambda t: jnp.stack(jax.tree.leaves(relax_unit(fn, low, high, (t,)))))
+        at = jnp.float64(1.37)
+        found = jax.jvp(f, (at,), (jnp.ones_like(at),))[1]
+        expected = (f(at + 1e-5) - f(at - 1e-5)) / 2e-5
+    np.testing.assert_allclose(found[::2], expected[::2], atol=2e-5)
+    np.testing.assert_allclose(found[1::2], expected[1::2], atol=2e-3)
 
 
 @pytest.mark.fast

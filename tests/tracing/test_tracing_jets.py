@@ -46,7 +46,9 @@ def intervals(n, seed=0):
 def inside(low, high, n, seed=1):
     r = np.random.default_rng(seed)
     x = low + (high - low) * r.uniform(0, 1, (n, len(low)))
-    special = [np.clip(k + 0 * low, low, high) for k in (0, -3, -1, 1, 3)]
+    special = [
+        np.clip(k + 0 * low, low, high) for k in (0, -3, -1, 1, 3, *np.pi * np.arange(-4, 5))
+    ]
     return np.clip(np.concatenate([x, [low, high], special]), low, high)
 
 
@@ -61,7 +63,9 @@ def test_range_is_sound_and_tight(name):
     low, high = (v.astype(np.float32).astype(np.float64) for v in intervals(4096))
     x = inside(low, high, 50)
     y = exact(fn, theta, x)
-    grid = exact(fn, theta, np.clip(low + (high - low) * np.linspace(0, 1, 201)[:, None], low, high))
+    grid = exact(
+        fn, theta, np.clip(low + (high - low) * np.linspace(0, 1, 201)[:, None], low, high)
+    )
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype == np.float64):
             lo, hi = jax.jit(lambda a, b: unit_range(fn, a, b, theta))(  # noqa: B023
@@ -128,7 +132,9 @@ def test_logaddexp_is_recognised():
     _, slope, curvature = jets(jax.nn.softplus, jnp.float32(-0.1), jnp.float32(0.1))
     assert 0.474 < float(slope[0]) < float(slope[1]) < 0.526
     assert 0.249 < float(curvature[0]) < float(curvature[1]) < 0.2501
-    assert [step.name for step in program_of(lambda x: jnp.log(1 + jnp.exp(x))).steps] == ["softplus"]
+    assert [step.name for step in program_of(lambda x: jnp.log(1 + jnp.exp(x))).steps] == [
+        "softplus"
+    ]
 
 
 @pytest.mark.fast

@@ -23,14 +23,22 @@ _SHOWN = (0.02, 0.05, 0.1)
 _INTERVALS = ((-3.5, -0.8), (-1.5, 1.2), (0.6, 3.0))
 
 
-def bounds(act: Activation, digits: Images, key: Any, *, test: int, epochs: int) -> Section:
-    """Train a 64-48-48-10 network, certify `test` test digits and attack the same ones."""
+def bounds(
+    act: Activation,
+    digits: Images,
+    key: Any,
+    *,
+    widths: tuple[int, ...],
+    test: int,
+    epochs: int,
+) -> Section:
+    """Train a network with these hidden widths, certify `test` test digits and attack the same ones."""
     keys = jax.random.split(key)
     model, fit = train_classifier(
         digits.x,
         digits.y,
         act,
-        widths=(48, 48),
+        widths=widths,
         test=(digits.test_x, digits.test_y),
         epochs=epochs,
         key=keys[0],
