@@ -208,17 +208,10 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
 def _certificate(
     shape: Shape,
     slots: _Slots,
-<<<<<<< HEAD
-    l: Any,
-    u: Any,
-    slope: Any,
-    touch: Any,  # noqa: E741
-=======
     l: Any,  # noqa: E741
     u: Any,
     slope: Any,
     touch: Any,
->>>>>>> relax
 ) -> tuple[Any, Any]:
     """A certified lower bound of f - s x (and of -f - s x), and where it is nearly attained."""
     ar = Arithmetic(jnp, l.dtype)

@@ -205,18 +205,12 @@ def _connected(a: np.ndarray, b: np.ndarray, bad: np.ndarray) -> slice:
 
 
 def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-<<<<<<< HEAD
-    """Join neighbours of one label where f is C^1, or has a kink of the label's own direction."""
-    n = len(cells.a)
-    if n == 0:
-=======
     """Join neighbouring cells to pieces.
 
     Pieces end at kinks, where a line may touch, unless the whole domain is one piece with kinks
     of its own direction (as relu and abs are: convex throughout).
     """
     if len(cells.a) == 0:
->>>>>>> relax
         empty = np.zeros(0)
         return empty, empty, np.zeros(0, int), 0.0
     joints = _joints(program, cells)
@@ -234,19 +228,7 @@ def _join(cells: _Cells, joints: Any, *, kinks: bool) -> Any:
     for k, sign in enumerate(int(v) for v in cells.sign):
         if sign == _UNDECIDED:
             continue
-<<<<<<< HEAD
-        if label and k > 0 and cells.sign[k - 1] != _UNDECIDED:
-            have = label[-1]
-            both = (
-                have
-                if sign == LINEAR
-                else sign
-                if have == LINEAR
-                else (have if have == sign else None)
-            )
-=======
         if k > 0 and label and cells.sign[k - 1] != _UNDECIDED:
->>>>>>> relax
             rise, fall = bool(convex_joint[k - 1]), bool(concave_joint[k - 1])
             if not kinks and rise != fall:
                 rise = fall = False

@@ -32,7 +32,7 @@ def bounds(
     test: int,
     epochs: int,
 ) -> Section:
-    """Train a network with these hidden widths, certify `test` test digits and attack the same ones."""
+    """Train a network with these hidden widths, certify and attack `test` test digits."""
     keys = jax.random.split(key)
     model, fit = train_classifier(
         digits.x,
