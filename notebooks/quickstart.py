@@ -89,7 +89,7 @@ print("certified radius:", float(ja.bounds.certified_radius(model, image, label)
 # %%
 patterns = jnp.where(jnp.asarray(digits.x[:30]).reshape(30, -1) > 0.5, 1.0, -1.0)
 probe = patterns[3].at[:10].multiply(-1)
-recalled = ja.memory.retrieve(patterns, probe, ja.memory.rectified(4))
+recalled = ja.memory.retrieve(patterns, probe, ja.memory.rectified(20))
 print("recalled exactly:", bool((recalled.state == patterns[3]).all()))
 print("capacity, N = 64: relu", round(ja.memory.finite_capacity(64, ja.get("relu"))),
       " ours", round(ja.memory.finite_capacity(64, act)))  # fmt: skip

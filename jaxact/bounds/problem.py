@@ -42,7 +42,7 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
         raise TypeError(f"region must be a Ball or a Box, got {region!r}")
     region.check()
     sample = region.sample
-    network = trace(f, jax.ShapeDtypeStruct(sample.shape, sample.dtype))
+    network = _traced(f, sample.shape, sample.dtype)
     dtype = network.dtype
     region = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), region)
     if spec is None:
@@ -50,6 +50,14 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
     checks.finite("spec", spec)
     checks.shape("spec", spec, ("rows", int(np.prod(network.output_shape))))
     return network, region, jnp.asarray(spec, dtype)
+
+
+def _traced(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Network:
+    """Trace in the dtype that f computes in: float64 weights make a float32 input float64."""
+    network = trace(f, jax.ShapeDtypeStruct(shape, dtype))
+    found = jax.eval_shape(network, jax.ShapeDtypeStruct(shape, network.dtype)).dtype
+    wide = max(network.dtype, found, key=lambda d: jnp.finfo(d).bits)
+    return network if wide == network.dtype else trace(f, jax.ShapeDtypeStruct(shape, wide))
 
 
 @pytree()
@@ -77,7 +85,7 @@ def prepare_labels(f: Callable[..., Any], x: Any, label: Any) -> tuple[Network, 
         raise ValueError(
             f"x must be a batch of {label.shape[0]} samples like label, got shape {x.shape}"
         )
-    network = trace(f, jax.ShapeDtypeStruct(x.shape[label.ndim :], x.dtype))
+    network = _traced(f, x.shape[label.ndim :], x.dtype)
     if len(network.output_shape) != 1 or network.output_shape[0] < 2:
         raise ValueError(f"f must return one score a class, got shape {network.output_shape}")
     check_labels(label, network.output_shape[0])

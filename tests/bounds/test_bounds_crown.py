@@ -262,3 +262,18 @@ def test_bad_shapes_and_labels():
         margin_spec(1.5, 4)
     traced = jax.jit(lambda label: margin_spec(label, 4))(2)
     np.testing.assert_array_equal(traced, margin_spec(2, 4))
+
+
+def test_float64_weights_take_a_float32_input(x64):
+    """Bounds are then those of the float64 network at the same point."""
+    weights = jnp.asarray(np.random.default_rng(3).standard_normal((3, 4)))
+
+    def f(x):
+        return jnp.tanh(weights @ x.astype(weights.dtype))
+
+    x = jnp.asarray([0.1, -0.2, 0.3, 0.4], jnp.float32)
+    spec = margin_spec(0, 3)
+    narrow = crown(f, Ball(x, 0.1), spec)
+    wide = crown(f, Ball(x.astype(jnp.float64), 0.1), spec)
+    assert narrow.lower.dtype == jnp.float64
+    np.testing.assert_allclose(narrow.lower, wide.lower, rtol=1e-12)
