@@ -1,3 +1,4 @@
+# ruff: noqa: D102, D107 (the methods are named after the operations)
 """Interval arithmetic with outward rounding, over NumPy (host, float64) or jax.numpy (traced).
 
 An interval is a pair (low, high) of arrays. Every operation returns an interval that holds the

@@ -1,3 +1,4 @@
+# ruff: noqa: D102, D107 (a method is the rule of the primitive it is named after)
 """Certified enclosures of f, f' and f'' over an interval, from f's own jaxpr.
 
 One rule a primitive carries intervals of the value, the first and the second derivative (in the

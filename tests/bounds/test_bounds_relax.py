@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxact
+from jaxact.bounds import relax_few, relax_pieces
 from jaxact.bounds.relax import relax, relax_unit
 
 _PATH = pathlib.Path(__file__).parents[1] / "tracing" / "test_tracing_jets.py"
@@ -216,3 +217,21 @@ def test_lowering_and_vmap(name):
         f.trace(*ends).lower(lowering_platforms=(platform,))
     each = jax.vmap(lambda a, b: relax_unit(fn, a, b))(*ends)
     np.testing.assert_allclose(each.lower_slope, f(*ends).lower_slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mish", "exp", "sin"])
+def test_a_bad_search_stays_sound(name, monkeypatch):
+    """The certificate must not rely on the search: here the minimisers are just wrong."""
+    monkeypatch.setattr(
+        relax_few._Search, "minimiser", lambda self, side, k, s, a, b: sum(self.spans[k]) / 2
+    )
+    monkeypatch.setattr(
+        relax_pieces, "_minimisers", lambda program, sign, a, b, s, touch: a + (b - a) * 0.7
+    )
+    fn = jaxact.get(name).fn
+    low, high = (v.astype(np.float32).astype(np.float64) for v in cases.intervals(2000))
+    lines = jax.jit(lambda a, b: relax_unit(fn, a, b))(
+        jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    )
+    x = cases.inside(low, high, 50)
+    assert violation(lines, x, cases.exact(fn, (), x), np.float32) <= 0
