@@ -252,7 +252,7 @@ class _Search:
                 if gain is None:
                     gain = worth
                     continue
-                better = worth > gain
+                better = worth > gain  # pyright: ignore[reportOptionalOperand]
                 chosen = tuple(
                     jnp.where(better, p, q) for p, q in zip(candidate, chosen, strict=True)
                 )
