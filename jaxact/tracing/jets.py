@@ -18,6 +18,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
 from jaxact.tracing.elementary import UNARY, softplus_rule
 from jaxact.tracing.intervals import Arithmetic, Interval
 from jaxact.tracing.program import STRUCTURAL, Known, Program, Step, program_of, structural
@@ -59,7 +60,7 @@ def jets(
     low = jnp.asarray(low)
     high = jnp.asarray(high)
     leaves = jax.tree.leaves(theta)
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    traced = not checks.is_concrete(leaves)
     program = program_of(fn, theta, traced=traced)
     ar = Arithmetic(jnp, low.dtype)
     return evaluate(program, ar, (low, high), tuple(leaves) if traced else ())

@@ -11,6 +11,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
 from jaxact.tracing.analysis import Shape, analyse
 from jaxact.tracing.intervals import Arithmetic, Interval
 from jaxact.tracing.jets import evaluate
@@ -19,7 +20,7 @@ from jaxact.tracing.program import Program, plain, program_of
 
 def is_traced(theta: Any) -> bool:
     """Whether a leaf of theta has no value yet."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(theta))
+    return not checks.is_concrete(theta)
 
 
 def unit_range(
