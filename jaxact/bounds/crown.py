@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxact.bounds.backward import affine_part, interval_of
+from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.units import bound_rows, relax_units, shaped
@@ -76,7 +77,8 @@ def ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
 
     Source: Gowal et al. 2018, section 3.
     """
-    return _ibp(*prepare(f, region, spec))
+    network, region, spec = prepare(f, region, spec)
+    return _ibp(network, region, spec, magnitudes(network))
 
 
 @jax.jit
@@ -85,7 +87,7 @@ def _crown(network: Network, region: Any, spec: Any) -> Bounds:
 
 
 @jax.jit
-def _ibp(network: Network, region: Any, spec: Any) -> Bounds:
+def _ibp(network: Network, region: Any, spec: Any, sizes: tuple[Any, ...]) -> Bounds:
     source, target = network.graph.source, network.graph.target
     boxes: dict[Variable, tuple[Any, Any]] = {source: region.box()}
     straight = {source}
@@ -94,7 +96,7 @@ def _ibp(network: Network, region: Any, spec: Any) -> Bounds:
         if isinstance(node, Affine):
             ends = [boxes[v] for v in node.variables]
             low, high = [e[0] for e in ends], [e[1] for e in ends]
-            boxes[node.output] = node.interval(low, high, network.weights)
+            boxes[node.output] = node.interval(low, high, network.weights, sizes)
             if straight.issuperset(node.variables):
                 straight.add(node.output)
             continue

@@ -55,7 +55,7 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
 def _traced(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Network:
     """Trace in the dtype that f computes in: float64 weights make a float32 input float64."""
     network = trace(f, jax.ShapeDtypeStruct(shape, dtype))
-    found = jax.eval_shape(network, jax.ShapeDtypeStruct(shape, network.dtype)).dtype
+    found = jnp.dtype(network.graph.target.dtype)
     wide = max(network.dtype, found, key=lambda d: jnp.finfo(d).bits)
     return network if wide == network.dtype else trace(f, jax.ShapeDtypeStruct(shape, wide))
 

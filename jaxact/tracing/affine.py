@@ -135,14 +135,21 @@ class Affine:
         return self.pull(eye.reshape(-1, *self.output.shape), weights)
 
     def interval(
-        self, lower: Sequence[Any], upper: Sequence[Any], weights: Sequence[Any]
+        self,
+        lower: Sequence[Any],
+        upper: Sequence[Any],
+        weights: Sequence[Any],
+        magnitudes: Sequence[Any] = (),
     ) -> tuple[Any, Any]:
-        """Bounds of the output where the variables lie between `lower` and `upper`."""
+        """Bounds of the output where the variables lie between `lower` and `upper`.
+
+        `magnitudes` may hold |W| of some weights, at the weight's index; None where it does not.
+        """
         if self.name in _BILINEAR:
             middle = self.apply(
                 [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
             )
-            constants = [jnp.abs(_constant(o, weights)) for o in self._constants]
+            constants = [_magnitude(o, weights, magnitudes) for o in self._constants]
             radius = self._bind(
                 [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants
             )
@@ -197,6 +204,11 @@ def exact_params(equation: Equation) -> tuple[tuple[str, Any], ...]:
     if "precision" in params:
         params["precision"] = (lax.Precision.HIGHEST, lax.Precision.HIGHEST)
     return tuple(sorted(params.items()))
+
+
+def _magnitude(operand: Any, weights: Sequence[Any], magnitudes: Sequence[Any]) -> Any:
+    known = magnitudes[operand.index] if magnitudes and isinstance(operand, Weight) else None
+    return jnp.abs(_constant(operand, weights)) if known is None else known
 
 
 def _constant(operand: Any, weights: Sequence[Any]) -> Any:

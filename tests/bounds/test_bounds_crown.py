@@ -277,3 +277,24 @@ def test_float64_weights_take_a_float32_input(x64):
     wide = crown(f, Ball(x.astype(jnp.float64), 0.1), spec)
     assert narrow.lower.dtype == jnp.float64
     np.testing.assert_allclose(narrow.lower, wide.lower, rtol=1e-12)
+
+
+def test_kept_magnitudes_follow_the_weights():
+    """|W| is kept for a concrete weight only: other weights, and traced ones, get their own."""
+    from jaxact.bounds import magnitudes
+
+    def bounds(weights):
+        return ibp(lambda x: jnp.maximum(weights @ x, 0), Ball(jnp.ones(64), 0.1))
+
+    first, second = (jnp.full((64, 64), v) for v in (0.5, -0.25))
+    for weights in (first, second, first):
+        np.testing.assert_allclose(
+            bounds(weights).lower,
+            np.maximum(64 * (np.asarray(weights)[0, 0] - 0.1 * abs(float(weights[0, 0]))), 0),
+            rtol=1e-5,
+        )
+    slope = jax.grad(lambda w: bounds(w).lower.sum())(first)
+    np.testing.assert_allclose(slope, 0.9, rtol=1e-5)
+    kept = len(magnitudes._kept)
+    del weights, first, second
+    assert len(magnitudes._kept) < kept
