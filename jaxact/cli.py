@@ -72,6 +72,8 @@ def card(
     from jaxact.card import dump, measure, resolve, write_html
     from jaxact.card.terminal import print_cards
 
+    if quick:  # most of a quick card is compilation, which this halves; read when a backend starts
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     cache_compilations()
     chosen = [resolve(text) for text in (*names, *(against or ()))]
     console = Console()
