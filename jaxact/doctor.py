@@ -120,10 +120,6 @@ def diagnose() -> Diagnosis:
 def _version(name: str) -> str:
     if name == "python":
         return platform.python_version()
-    if name == "jaxact":
-        from jaxact import __version__
-
-        return __version__
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
