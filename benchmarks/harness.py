@@ -49,7 +49,7 @@ ONE_THREAD = {
 class Benchmark:
     """Two ways to the same numbers.
 
-    `ours` and `peer` are called without arguments in the child, build their data, and return a
+    The two factories are called in the child with `arguments`, build their data, and return a
     function of no arguments that does the work once and returns an array on the host.
 
     Attributes:
@@ -61,6 +61,8 @@ class Benchmark:
             over the largest absolute value of the peer's.
         repetitions: of each side.
         python: interpreters of (ours, peer); this one by default.
+        arguments: passed to both factories.
+        requires: an environment variable without which the comparison is skipped.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Benchmark:
     error: Callable[[np.ndarray, np.ndarray], float] | None = None
     repetitions: int = 7
     python: tuple[str, str] = (sys.executable, sys.executable)
+    arguments: tuple[str, ...] = ()
+    requires: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Result:
 def measure(benchmark: Benchmark) -> Result:
     """Run a benchmark: both children set up, then repetitions by turns, then the comparison."""
     children = [
-        _Child(benchmark.module, f"make_{side}", python)
+        _Child(benchmark.module, f"make_{side}", python, benchmark.arguments)
         for side, python in zip(("ours", "peer"), benchmark.python, strict=True)
     ]
     try:
@@ -172,11 +176,11 @@ def record(result: Result, path: pathlib.Path = RESULTS) -> None:
 class _Child:
     """One side, in its own process with one thread."""
 
-    def __init__(self, module: str, factory: str, python: str) -> None:
+    def __init__(self, module: str, factory: str, python: str, arguments: tuple[str, ...]) -> None:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.process = subprocess.Popen(
-            [python, "-m", "benchmarks.harness", module, factory],
+            [python, "-m", "benchmarks.harness", module, factory, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
 
@@ -201,10 +205,12 @@ class _Child:
             self.process.wait()
 
 
-def _serve(module: str, factory: str) -> None:
-    """The child's loop; whatever the work prints goes to stderr."""
+def _serve(module: str, factory: str, *arguments: str) -> None:
+    """The child's loop on one core; whatever the work prints goes to stderr."""
+    if hasattr(os, "sched_setaffinity"):  # XLA's thread pool counts the cores it may use
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     answers, sys.stdout = sys.stdout, sys.stderr
-    work = getattr(importlib.import_module(module), factory)()
+    work = getattr(importlib.import_module(module), factory)(*arguments)
     value: Any = None
     for question in map(str.strip, sys.stdin):
         if question == "value":
@@ -218,4 +224,4 @@ def _serve(module: str, factory: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2])
+    _serve(*sys.argv[1:])

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import pkgutil
 
 import benchmarks
@@ -13,13 +14,14 @@ from benchmarks import harness
 
 
 def find() -> dict[str, harness.Benchmark]:
-    """Every module of this folder that defines `BENCHMARK`, by its file's name."""
+    """The `BENCHMARK` of every module of this folder, by its file's name, and its `BENCHMARKS`."""
     found = {}
     for info in pkgutil.iter_modules(benchmarks.__path__):
         if info.name not in ("harness", "run"):
             module = importlib.import_module(f"benchmarks.{info.name}")
             if hasattr(module, "BENCHMARK"):
                 found[info.name] = module.BENCHMARK
+            found.update(getattr(module, "BENCHMARKS", {}))
     return found
 
 
@@ -34,6 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
     for name in options.names or known:
+        if (variable := known[name].requires) is not None and variable not in os.environ:
+            print(json.dumps({"name": name, "skipped": f"{variable} is not set"}), flush=True)
+            continue
         result = harness.measure(known[name])
         print(json.dumps(dataclasses.asdict(result)), flush=True)
         if not options.dry:

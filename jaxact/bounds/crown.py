@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from jaxact.bounds.backward import affine_part, interval_of
+from jaxact.bounds.batching import one_by_one
+from jaxact.bounds.blocks import is_wide
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines
@@ -114,14 +117,22 @@ def _ibp(network: Network, region: Any, spec: Any, sizes: tuple[Any, ...]) -> Bo
 
 def crown_bounds(network: Network, region: Any, spec: Any) -> Bounds:
     """The kernel of `crown`, pure."""
-    relaxed, boxes = relax_units(network, region)
+    kernel = _crown_of_wide if is_wide(network) else _crown_of
+    return kernel(network, region, spec)
+
+
+def _crown_of(network: Network, region: Any, spec: Any, *, sparse: bool = False) -> Bounds:
+    relaxed, boxes = relax_units(network, region, sparse=sparse)
     target = network.graph.target
-    bounds, sides = bound_rows(network, region, target, _rows(spec, target), relaxed)
+    bounds, sides = bound_rows(network, region, target, _rows(spec, target), relaxed, sparse=sparse)
     shape = target.shape if spec is None else (spec.shape[0],)
     linear = []
     for slope, intercept in sides:
         linear += [slope.reshape(*shape, *network.input_shape), intercept.reshape(shape)]
     return Bounds(*shaped(bounds, shape), Lines(*linear), boxes)
+
+
+_crown_of_wide = one_by_one(functools.partial(_crown_of, sparse=True), _crown_of)
 
 
 def _rows(spec: Any, target: Variable) -> Any:

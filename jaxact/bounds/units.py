@@ -15,11 +15,12 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxact.bounds.backward import affine_part, both_sides, interval_of, lower_forms
+from jaxact.bounds.blocks import neuron_bounds
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.affine import Variable
-from jaxact.tracing.graph import Network
+from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
 
 
@@ -42,23 +43,35 @@ Known: TypeAlias = Mapping[Variable, Relaxed]
 """By the unit's output."""
 
 
-def relax_units(network: Network, region: Any) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
-    """Box, lines and range of every unit, and the boxes in order."""
+def relax_units(
+    network: Network, region: Any, *, sparse: bool = False
+) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
+    """Box, lines and range of every unit, and the boxes in order.
+
+    `sparse` bounds neurons in blocks and skips what cannot matter: for wide layers where nothing
+    is vmapped or differentiated in reverse.
+    """
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
     if shared and len({u.operand.dtype for u in units}) == 1:
-        known = _in_one_loop(network, region)
+        known = _in_one_loop(network, region, sparse)
     else:
         known = {}
         for unit in units:
-            box = _box(network, region, unit.operand, known)
+            box = _box(network, region, unit, known, sparse)
             known[unit.output] = _relaxed(unit.fn, box, unit.parameters(network.weights))
     return known, tuple(known[u.output].box for u in units)
 
 
 def bound_rows(
-    network: Network, region: Any, variable: Variable, rows: Any, known: Known
+    network: Network,
+    region: Any,
+    variable: Variable,
+    rows: Any,
+    known: Known,
+    *,
+    sparse: bool = False,
 ) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
     """Bounds of `rows . variable`, and their linear bounds (rows, constant) in the input.
 
@@ -70,7 +83,7 @@ def bound_rows(
     lower, upper = interval_of(forms, constant, ranges, source, region)
     count = constant.shape[0]
     lines = {v: k.lines for v, k in known.items()}
-    slopes, shifts = lower_forms(network, *both_sides(forms, constant), lines)
+    slopes, shifts = lower_forms(network, *both_sides(forms, constant), lines, sparse=sparse)
     sides = (slopes[:count], shifts[:count]), (-slopes[count:], -shifts[count:])
     if forms.keys() == {source}:  # affine up to here: the interval is exact
         return (lower, upper), sides
@@ -86,16 +99,29 @@ def shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, 
     return bounds[0].reshape(shape), bounds[1].reshape(shape)
 
 
-def _box(network: Network, region: Any, variable: Variable, known: Known) -> tuple[Array, Array]:
-    bounds, _ = bound_rows(network, region, variable, None, known)
-    return shaped(bounds, variable.shape)
+def _box(
+    network: Network,
+    region: Any,
+    unit: Unit,
+    known: Known,
+    sparse: bool,  # noqa: FBT001
+) -> tuple[Array, Array]:
+    if sparse:
+        ranges = {v: k.range for v, k in known.items()}
+        return neuron_bounds(network, region, unit, ranges, {v: k.lines for v, k in known.items()})
+    bounds, _ = bound_rows(network, region, unit.operand, None, known)
+    return shaped(bounds, unit.operand.shape)
 
 
 def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:
     return Relaxed(box, relax_unit(fn, *box, theta), unit_range(fn, *box, theta))
 
 
-def _in_one_loop(network: Network, region: Any) -> dict[Variable, Relaxed]:
+def _in_one_loop(
+    network: Network,
+    region: Any,
+    sparse: bool,  # noqa: FBT001
+) -> dict[Variable, Relaxed]:
     """The same with one copy of each activation's relaxation in the program, not one per layer.
 
     The relaxation is most of the program, so this halves its compile time or better. Units are
@@ -116,7 +142,7 @@ def _in_one_loop(network: Network, region: Any) -> dict[Variable, Relaxed]:
 
     def stage(k: int) -> Any:
         def box(table: Any) -> tuple[Array, Array]:
-            ends = _box(network, region, units[k].operand, known(table, k))
+            ends = _box(network, region, units[k], known(table, k), sparse)
             flat = [e.reshape(-1) for e in ends]
             # padded by a value that occurs, where the activation is defined
             low, high = (jnp.pad(e, (0, width - e.size), mode="edge") for e in flat)

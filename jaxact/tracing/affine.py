@@ -1,6 +1,6 @@
 """One affine primitive of a network: forward, backward over rows, and over intervals.
 
-The backward rule of all of them is `jax.linear_transpose` of the primitive itself.
+The backward rule is `jax.linear_transpose` of the primitive itself, but for convolutions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxact.tracing.convolution import is_plain, pull_convolution
 from jaxact.tracing.flatten import Equation
 
 # which operands may depend on the input; the others must be constants
@@ -107,7 +108,11 @@ class Affine:
 
     def apply(self, values: Sequence[Any], weights: Sequence[Any]) -> Any:
         """The primitive at `values`, one for each of `variables`."""
-        return self._bind(values, [_constant(o, weights) for o in self._constants])
+        return self._bind(values, self.constants(weights))
+
+    def constants(self, weights: Sequence[Any]) -> list[Any]:
+        """The operands that do not depend on the input, in order."""
+        return [_constant(o, weights) for o in self._constants]
 
     def offset(self, weights: Sequence[Any]) -> Any:
         """The value at zero."""
@@ -123,13 +128,18 @@ class Affine:
         Returns:
             One array of shape (R, *variable.shape) for each of `variables`.
         """
+        params = dict(self.params)
+        if self.name == "conv_general_dilated" and is_plain(params):
+            image, kernel = self.operands
+            if isinstance(image, Variable):
+                return [pull_convolution(rows, _constant(kernel, weights), params, image.shape)]
         like = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.variables]
         back = jax.linear_transpose(lambda *values: self.apply(values, weights), *like)
         return list(jax.vmap(back)(rows))
 
     def pull_identity(self, weights: Sequence[Any]) -> list[Any]:
         """`pull` of the identity; a dense layer's matrix is taken as it stands."""
-        if (dense := self._dense_rows(weights)) is not None:
+        if (dense := self.dense_rows(weights)) is not None:
             return [dense]
         eye = jnp.eye(self.output.size, dtype=self.output.dtype)
         return self.pull(eye.reshape(-1, *self.output.shape), weights)
@@ -170,7 +180,8 @@ class Affine:
         full = [next(given) if isinstance(o, Variable) else next(kept) for o in self.operands]
         return self.primitive.bind(*full, **dict(self.params))
 
-    def _dense_rows(self, weights: Sequence[Any]) -> Any | None:
+    def dense_rows(self, weights: Sequence[Any]) -> Any | None:
+        """The matrix of a dense layer, of shape (output size, *variable shape); else None."""
         if self.name != "dot_general" or len(self.variables) != 1:
             return None
         (contract, batch) = dict(self.params)["dimension_numbers"]

@@ -1,0 +1,113 @@
+"""Bounds of the reference networks: ours against auto_LiRPA (PyTorch, CPU).
+
+The peer is optional. JAXACT_AUTO_LIRPA names a checkout of its public repository and
+JAXACT_TORCH_PYTHON the interpreter that has PyTorch (this one by default).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.harness import Benchmark
+from benchmarks.reference_nets import as_jax, as_torch, margin_rows
+
+EPS = 0.01
+PEER = "auto_LiRPA 0.7.1"
+CASES = (
+    ("mlp50_tanh", "crown", 1), ("mlp50_tanh", "crown", 16), ("mlp50_tanh", "crown", 100),
+    ("mlp1024_relu", "ibp", 1), ("mlp1024_relu", "crown_ibp", 1), ("mlp1024_relu", "crown", 1),
+    ("mlp1024_relu", "crown", 16), ("mlp1024_relu", "alpha", 1),
+    ("mlp1024_relu", "alpha_all", 1), ("mlp1024_tanh", "crown", 1), ("cnn_relu", "crown", 1),
+    ("cnn_relu", "crown", 16),
+)  # fmt: skip
+_OURS = {"crown": "crown", "ibp": "ibp", "crown_ibp": "crown_ibp", "alpha": "alpha_crown",
+         "alpha_all": "alpha_crown, intermediate slopes too"}  # fmt: skip
+_THEIRS = {"crown": "CROWN", "ibp": "IBP", "crown_ibp": "CROWN-IBP", "alpha": "CROWN-Optimized",
+           "alpha_all": "CROWN-Optimized"}  # fmt: skip
+
+
+def _benchmark(name: str, method: str, batch: int) -> Benchmark:
+    return Benchmark(
+        name=f"{method} of {name}, batch {batch}, eps {EPS}",
+        ours=f"jaxact.bounds.{_OURS[method]}",
+        peer=f"{PEER} {_THEIRS[method]}",
+        module="benchmarks.auto_lirpa",
+        repetitions=3 if method.startswith("alpha") or (batch == 16 and "50" not in name) else 9,
+        python=(sys.executable, os.environ.get("JAXACT_TORCH_PYTHON", sys.executable)),
+        arguments=(name, method, str(batch)),
+        requires="JAXACT_AUTO_LIRPA",
+    )
+
+
+BENCHMARKS = {f"{case[1]}_{case[0]}_{case[2]}": _benchmark(*case) for case in CASES}
+
+
+def make_ours(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
+    """Lower bounds of the margins by one jitted call on the traced network."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxact import bounds
+    from jaxact.tracing import trace
+
+    f, inputs = as_jax(name)
+    x = jnp.asarray(inputs[: int(batch)])
+    network = trace(f, x[0])
+    specs = jnp.asarray(margin_rows(np.asarray(jax.vmap(f)(x))))
+    answer = {
+        "alpha": lambda *a: bounds.alpha_crown(*a, steps=20),
+        "alpha_all": lambda *a: bounds.alpha_crown(*a, steps=20, intermediate=True),
+    }.get(method) or getattr(bounds, method)
+    if batch == "1":
+        return lambda: np.asarray(answer(network, bounds.Ball(x[0], EPS), specs[0]).lower)
+    many = jax.jit(
+        jax.vmap(lambda n, v, s: answer(n, bounds.Ball(v, EPS), s).lower, in_axes=(None, 0, 0))
+    )
+    return lambda: np.asarray(many(network, x, specs))
+
+
+def make_peer(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
+    """The same through BoundedModule.compute_bounds."""
+    sys.path.insert(0, os.environ["JAXACT_AUTO_LIRPA"])
+    import torch  # pyright: ignore[reportMissingImports]
+    from auto_LiRPA import (  # pyright: ignore[reportMissingImports]
+        BoundedModule,
+        BoundedTensor,
+        PerturbationLpNorm,
+    )
+
+    torch.set_num_threads(1)
+    model, inputs = as_torch(name)
+    x = torch.from_numpy(inputs[: int(batch)])
+    specs = torch.from_numpy(margin_rows(model(x).detach().numpy()))
+    options = {"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.5}}
+    bounded = BoundedModule(model, torch.empty_like(x), bound_opts=options)
+    perturbed = BoundedTensor(x, PerturbationLpNorm(norm=float("inf"), eps=EPS))
+    kept = None
+    if method == "alpha":  # intermediate bounds fixed to those of CROWN, as ours are
+        with torch.no_grad():
+            bounded.compute_bounds(x=(perturbed,), C=specs, method="CROWN", bound_upper=False)
+        kept = {
+            node.name: [node.lower.detach(), node.upper.detach()]
+            for layer in bounded.perturbed_optimizable_activations for node in layer.inputs
+        }  # fmt: skip
+
+    def work() -> np.ndarray:
+        lower, _ = bounded.compute_bounds(
+            x=(perturbed,), C=specs, method=_THEIRS[method], bound_upper=False,
+            **({} if kept is None else {"interm_bounds": kept}),
+        )  # fmt: skip
+        return lower.detach().numpy().copy()
+
+    if method.startswith("alpha"):
+        return work
+
+    def without_gradients() -> np.ndarray:
+        with torch.no_grad():
+            return work()
+
+    return without_gradients

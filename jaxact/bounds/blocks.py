@@ -1,0 +1,105 @@
+"""Bounds of a wide layer's neurons, block by block, and only of those that need them.
+
+Where an activation is linear on the interval that interval arithmetic gives already, its lines
+are exact and a tighter interval changes nothing; such neurons are skipped. The rest is bounded
+by backward CROWN in blocks of rows, as many as there are at run time, so memory stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from jaxact.bounds.backward import Both, Intervals, lower_forms
+from jaxact.bounds.relax_lines import Lines
+from jaxact.bounds.windows import Window, one_hot
+from jaxact.tracing.affine import Affine, Variable
+from jaxact.tracing.analysis import LINEAR, analyse
+from jaxact.tracing.graph import Network, Unit
+
+_BLOCK = 256
+WIDE = 256
+
+
+def is_wide(network: Network) -> bool:
+    """Whether a layer is large enough for blocks to pay."""
+    return any(unit.operand.size >= WIDE for unit in network.units)
+
+
+def neuron_bounds(
+    network: Network, region: Any, unit: Unit, ranges: Intervals, lines: Mapping[Variable, Lines]
+) -> tuple[Array, Array]:
+    """Pre-activation bounds of a unit: CROWN within interval arithmetic, in the unit's shape."""
+    variable = unit.operand
+    (lower, upper), exact = interval_at(network, region, variable, ranges)
+    if exact:
+        return lower, upper
+    count = variable.size
+    ends = lower.reshape(-1), upper.reshape(-1)
+    todo = ~_linear(unit, *ends)
+    block = min(_BLOCK, max(32, 1 << (count // 4).bit_length()))
+    blocks = -(-count // block)
+    order = jnp.argsort(~todo, stable=True).astype(jnp.int32)
+    order = jnp.pad(order, (0, blocks * block - count), mode="edge")
+
+    def tighten(k: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows = lax.dynamic_slice(order, (k * block,), (block,))
+        forms = {variable: Both(one_hot(variable, rows))}
+        constant = jnp.zeros(2 * block, lower.dtype)
+        forms, constant = lower_forms(network, forms, constant, lines, sparse=True)
+        middle, half = (
+            forms.concretise(region) if isinstance(forms, Window) else region.linear(forms)
+        )
+        below = middle - half + constant
+        low, high = ends
+        return low.at[rows].max(below[:block]), high.at[rows].min(-below[block:])
+
+    used = (todo.sum() + block - 1) // block
+    low, high = lax.fori_loop(0, used, tighten, ends)
+    low, high = jnp.minimum(low, high), jnp.maximum(low, high)
+    return low.reshape(variable.shape), high.reshape(variable.shape)
+
+
+def interval_at(
+    network: Network, region: Any, variable: Variable, ranges: Intervals
+) -> tuple[tuple[Array, Array], bool]:
+    """Interval arithmetic from the nearest units, and whether its result is the exact range."""
+    source = network.graph.source
+    makers = {n.output: n for n in network.graph.nodes if isinstance(n, Affine)}
+    boxes: dict[Variable, tuple[Array, Array]] = {source: region.box()}
+    mixing = dict.fromkeys([source], 0)
+
+    def box(v: Variable) -> tuple[Array, Array]:
+        if v in boxes:
+            return boxes[v]
+        if v not in makers:
+            mixing[v] = 2
+            boxes[v] = ranges[v]
+            return boxes[v]
+        node = makers[v]
+        ends = [box(o) for o in node.variables]
+        boxes[v] = node.interval([e[0] for e in ends], [e[1] for e in ends], network.weights)
+        # one step that mixes entries keeps the range of each of its outputs exact over a box
+        mixes = len(node.variables) > 1 or not (node.keeps_order or node.name in ("mul", "div"))
+        mixing[v] = max(mixing[o] for o in node.variables) + mixes
+        return boxes[v]
+
+    ends = box(variable)
+    return ends, region.is_box and mixing[variable] <= 1
+
+
+def _linear(unit: Unit, lower: Array, upper: Array) -> Array:
+    """Where [lower, upper] lies within one linear piece of the activation."""
+    if unit.theta:
+        return jnp.zeros(lower.shape, bool)
+    shape = analyse(unit.fn)
+    inside = jnp.zeros(lower.shape, bool)
+    for k in np.flatnonzero(shape.label == LINEAR):
+        low, high = (np.asarray(end[k], lower.dtype) for end in (shape.left, shape.right))
+        inside = inside | ((lower >= low) & (upper <= high))
+    return inside
