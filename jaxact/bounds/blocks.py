@@ -22,8 +22,10 @@ from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.analysis import LINEAR, analyse
 from jaxact.tracing.graph import Network, Unit
 
-_BLOCK = 256
+_SMALLEST, _LARGEST = 32, 512
+_LARGEST_IN_IMAGE = 128  # most neurons of a convolution are often stable
 WIDE = 256
+_ENTRYWISE = frozenset("mul div neg pad rev slice transpose".split())
 
 
 def is_wide(network: Network) -> bool:
@@ -42,7 +44,8 @@ def neuron_bounds(
     count = variable.size
     ends = lower.reshape(-1), upper.reshape(-1)
     todo = ~_linear(unit, *ends)
-    block = min(_BLOCK, max(32, 1 << (count // 4).bit_length()))
+    largest = _LARGEST if len(variable.shape) == 1 else _LARGEST_IN_IMAGE
+    block = min(largest, max(_SMALLEST, 1 << (count.bit_length() - 2)))
     blocks = -(-count // block)
     order = jnp.argsort(~todo, stable=True).astype(jnp.int32)
     order = jnp.pad(order, (0, blocks * block - count), mode="edge")
@@ -85,7 +88,7 @@ def interval_at(
         ends = [box(o) for o in node.variables]
         boxes[v] = node.interval([e[0] for e in ends], [e[1] for e in ends], network.weights)
         # one step that mixes entries keeps the range of each of its outputs exact over a box
-        mixes = len(node.variables) > 1 or not (node.keeps_order or node.name in ("mul", "div"))
+        mixes = len(node.variables) > 1 or not (node.keeps_order or node.name in _ENTRYWISE)
         mixing[v] = max(mixing[o] for o in node.variables) + mixes
         return boxes[v]
 

@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array
 
 _PRECISE = lax.Precision.HIGHEST
-_PARTS = 8
+_PARTS = 16
 _FEWEST_ROWS, _FEWEST_COLUMNS = 64, 256
 
 
