@@ -121,7 +121,8 @@ def test_stable_neurons_keep_their_interval():
         decided = (wide_low >= 0) | (wide_high <= 0)
         stable += int(decided.sum())
         # up to rounding, the decided ones may be looser and no other
-        assert (wide_low <= low + 1e-5).all() and (wide_high >= high - 1e-5).all()
+        assert (wide_low <= low + 1e-5).all()
+        assert (wide_high >= high - 1e-5).all()
         loose = (low - wide_low > 1e-5) | (wide_high - high > 1e-5)
         assert not (loose & ~decided).any()
     assert stable > 10
@@ -131,7 +132,8 @@ def test_interval_of_one_affine_step_is_known_to_be_exact():
     net = trace(dense, IMAGE)
     first, second = net.units
     (low, high), exact = interval_at(net, Ball(IMAGE, 0.1), first.operand, {})
-    assert exact and low.shape == high.shape == (40,)
+    assert exact
+    assert low.shape == high.shape == (40,)
     assert not interval_at(net, Ball(IMAGE, 0.1, 2), first.operand, {})[1]
     ranges = {first.output: (jnp.zeros(40), jnp.ones(40))}
     assert not interval_at(net, Ball(IMAGE, 0.1), second.operand, ranges)[1]
@@ -228,6 +230,7 @@ def test_batches_run_one_by_one_and_differentiate():
     step = 1e-2
     want = (worst(0.1 + step, x[0]) - worst(0.1 - step, x[0])) / (2 * step)
     assert abs(slope - want) < 2e-3 * abs(want)
-    assert tilt.shape == (4,) and jnp.isfinite(tilt).all()
+    assert tilt.shape == (4,)
+    assert jnp.isfinite(tilt).all()
     forward = jax.jvp(lambda e: worst(e, x[0]), (0.1,), (1.0,))[1]
     assert abs(forward - slope) < 1e-4 * abs(slope)
