@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxact.bounds.joint import Planes, through_planes
 from jaxact.bounds.regions import inner
 from jaxact.bounds.relax_lines import Lines
-from jaxact.tracing.affine import Variable
+from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network, Unit
 
 Forms: TypeAlias = dict[Variable, Any]
@@ -36,7 +37,7 @@ def affine_part(network: Network, variable: Variable, rows: Any = None) -> tuple
 
 
 def lower_forms(
-    network: Network, forms: Forms, constant: Array, lines: Mapping[Variable, Lines]
+    network: Network, forms: Forms, constant: Array, lines: Mapping[Variable, Lines | Planes]
 ) -> tuple[Array, Array]:
     """Linear lower bounds of the forms in the input: rows and constants, by backward CROWN.
 
@@ -71,21 +72,28 @@ def interval_of(
             lower, upper = ranges[variable]
             m, h = inner(rows, (lower + upper) / 2), inner(jnp.abs(rows), (upper - lower) / 2)
         middle, half = middle + m, half + h
-    return middle - half, middle + half
+    return unknown_is_infinite(middle - half, middle + half)
+
+
+def unknown_is_infinite(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """NaN ends, out of infinite ranges (a quotient by what may be 0), as infinite ones."""
+    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
 
 
 def _walk(
-    network: Network, forms: Forms, constant: Array, lines: Mapping[Variable, Lines] | None
+    network: Network, forms: Forms, constant: Array, lines: Mapping[Variable, Lines | Planes] | None
 ) -> tuple[Forms, Array]:
     forms = dict(forms)
     for node in reversed(network.graph.nodes):
-        if node.output not in forms or (isinstance(node, Unit) and lines is None):
+        if node.output not in forms or (lines is None and not isinstance(node, Affine)):
             continue
         rows = forms.pop(node.output)
-        if isinstance(node, Unit):
+        if not isinstance(node, Affine):
             rows = _explicit(rows, node.output)
-            rows, shift = _through_unit(rows, lines[node.output])  # pyright: ignore[reportOptionalSubscript]
-            _accumulate(forms, node.operand, rows)
+            through = _through_unit if isinstance(node, Unit) else through_planes
+            parts, shift = through(rows, lines[node.output])  # pyright: ignore[reportOptionalSubscript]
+            for variable, part in zip(node.variables, parts, strict=True):
+                _accumulate(forms, variable, part)
             constant = constant + shift
             continue
         if node.has_offset:
@@ -104,11 +112,11 @@ def _walk(
     return forms, constant
 
 
-def _through_unit(rows: Array, line: Lines) -> tuple[Array, Array]:
+def _through_unit(rows: Array, line: Lines) -> tuple[list[Array], Array]:
     positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
     slopes = positive * line.lower_slope[None] + negative * line.upper_slope[None]
     shift = inner(positive, line.lower_intercept) + inner(negative, line.upper_intercept)
-    return slopes, shift
+    return [slopes], shift
 
 
 def _accumulate(forms: Forms, variable: Variable, rows: Any) -> None:

@@ -14,22 +14,30 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.bounds.backward import affine_part, both_sides, interval_of, lower_forms
+from jaxact.bounds.backward import (
+    affine_part,
+    both_sides,
+    interval_of,
+    lower_forms,
+    unknown_is_infinite,
+)
+from jaxact.bounds.joint import product_planes
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.tracing.affine import Variable
-from jaxact.tracing.graph import Network
+from jaxact.tracing.affine import Affine, Variable
+from jaxact.tracing.graph import Network, Unit
+from jaxact.tracing.product import Product
 from jaxact.tracing.ranges import unit_range
 
 
 @pytree()
 class Relaxed:
-    """What is known of one unit.
+    """What is known of one unit or product.
 
     Attributes:
-        box: (lower, upper) pre-activations.
-        lines: certified lines over the box.
+        box: (lower, upper) pre-activations; of a product one pair for each factor.
+        lines: certified lines over the box, or planes.
         range: (lower, upper) values.
     """
 
@@ -43,18 +51,32 @@ Known: TypeAlias = Mapping[Variable, Relaxed]
 
 
 def relax_units(network: Network, region: Any) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
-    """Box, lines and range of every unit, and the boxes in order."""
+    """Box, lines and range of every unit and product, and the boxes of the units in order."""
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
-    if shared and len({u.operand.dtype for u in units}) == 1:
+    alone = not any(isinstance(n, Product) for n in network.graph.nodes)
+    if shared and alone and len({u.operand.dtype for u in units}) == 1:
         known = _in_one_loop(network, region)
     else:
-        known = {}
-        for unit in units:
-            box = _box(network, region, unit.operand, known)
-            known[unit.output] = _relaxed(unit.fn, box, unit.parameters(network.weights))
+        known = _one_by_one(network, region)
     return known, tuple(known[u.output].box for u in units)
+
+
+def _one_by_one(network: Network, region: Any) -> dict[Variable, Relaxed]:
+    known: dict[Variable, Relaxed] = {}
+    for node in network.graph.nodes:
+        if isinstance(node, Affine):
+            continue
+        boxes = [_box(network, region, v, known) for v in node.variables]
+        if isinstance(node, Unit):
+            found = _relaxed(node.fn, boxes[0], node.parameters(network.weights))
+        else:
+            low, high = zip(*boxes, strict=True)
+            value = node.interval(low, high, network.weights)
+            found = Relaxed(tuple(boxes), product_planes(*boxes), value)
+        known[node.output] = found
+    return known
 
 
 def bound_rows(
@@ -76,7 +98,8 @@ def bound_rows(
         return (lower, upper), sides
     middle, half = region.linear(slopes)
     below = middle - half + shifts
-    lower, upper = jnp.maximum(lower, below[:count]), jnp.minimum(upper, -below[count:])
+    low, high = unknown_is_infinite(below[:count], -below[count:])
+    lower, upper = jnp.maximum(lower, low), jnp.minimum(upper, high)
     # at eps = 0 the two sides are one number, up to rounding
     return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
 
@@ -87,8 +110,15 @@ def shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, 
 
 
 def _box(network: Network, region: Any, variable: Variable, known: Known) -> tuple[Array, Array]:
+    moves = []  # copies of an array have the bounds of the array
+    while isinstance(node := network.graph.maker(variable), Affine) and node.copies:
+        moves.append(node)
+        (variable,) = node.variables
     bounds, _ = bound_rows(network, region, variable, None, known)
-    return shaped(bounds, variable.shape)
+    lower, upper = shaped(bounds, variable.shape)
+    for node in reversed(moves):
+        lower, upper = node.interval([lower], [upper], network.weights)
+    return lower, upper
 
 
 def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:

@@ -45,6 +45,11 @@ class Unit:
     theta: tuple[Weight, ...]
     output: Variable
 
+    @property
+    def variables(self) -> tuple[Variable]:
+        """The operand, as every node names what it reads."""
+        return (self.operand,)
+
     def parameters(self, weights: Sequence[Any]) -> tuple[Any, ...]:
         """The values of theta."""
         return tuple(weights[t.index] for t in self.theta)
@@ -58,12 +63,17 @@ class Graph:
     source: Variable
     target: Variable
 
+    def maker(self, variable: Variable) -> Affine | Unit | Product | None:
+        """The node that makes a variable; None for the source."""
+        return self._makers.get(variable)  # pyright: ignore[reportAttributeAccessIssue]
+
     @property
     def _parts(self) -> tuple[Any, ...]:
         return self.nodes, self.source, self.target
 
     def __post_init__(self) -> None:
         """Hash once: a jitted call compares graphs every time."""
+        object.__setattr__(self, "_makers", {node.output: node for node in self.nodes})
         object.__setattr__(self, "_hash", hash(self._parts))
 
     def __hash__(self) -> int:
