@@ -21,13 +21,13 @@ from jaxact.bounds.backward import (
     lower_forms,
     unknown_is_infinite,
 )
-from jaxact.bounds.joint import product_planes
+from jaxact.bounds.joint import maximum_planes, product_planes
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network, Unit
-from jaxact.tracing.product import Product
+from jaxact.tracing.joint import Product
 from jaxact.tracing.ranges import unit_range
 
 
@@ -55,7 +55,7 @@ def relax_units(network: Network, region: Any) -> tuple[dict[Variable, Relaxed],
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
-    alone = not any(isinstance(n, Product) for n in network.graph.nodes)
+    alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
     if shared and alone and len({u.operand.dtype for u in units}) == 1:
         known = _in_one_loop(network, region)
     else:
@@ -68,14 +68,17 @@ def _one_by_one(network: Network, region: Any) -> dict[Variable, Relaxed]:
     for node in network.graph.nodes:
         if isinstance(node, Affine):
             continue
-        boxes = [_box(network, region, v, known) for v in node.variables]
         if isinstance(node, Unit):
-            found = _relaxed(node.fn, boxes[0], node.parameters(network.weights))
+            box = _box(network, region, node.operand, known)
+            known[node.output] = _relaxed(node.fn, box, node.parameters(network.weights))
+            continue
+        boxes = tuple(_box(network, region, v, known) for v in node.variables)
+        if isinstance(node, Product):
+            planes = product_planes(*boxes)
         else:
-            low, high = zip(*boxes, strict=True)
-            value = node.interval(low, high, network.weights)
-            found = Relaxed(tuple(boxes), product_planes(*boxes), value)
-        known[node.output] = found
+            planes = maximum_planes(node, *boxes)
+        value = node.interval(*zip(*boxes, strict=True), network.weights)
+        known[node.output] = Relaxed(boxes, planes, value)
     return known
 
 

@@ -1,8 +1,8 @@
 """Primitives of several perturbed arrays, written in those that have a certified rule.
 
 Each is an identity over the real numbers, so nothing is lost but what the relaxations of its
-parts lose: a maximum is a sum with a relu, a quotient a product with a reciprocal, a matrix
-product of two perturbed arrays a sum of entrywise products.
+parts lose: a maximum over many entries is one of maxima of two, a quotient a product with a
+reciprocal, a matrix product of two perturbed arrays a sum of entrywise products.
 """
 
 from __future__ import annotations
@@ -33,21 +33,30 @@ def expand(equation: Equation, maker: Mapping[Ref, Equation]) -> tuple[Any, list
     return None if made is None else (made, list(equation.operands))
 
 
-def maximum(a: Any, b: Any) -> Any:
-    """The larger of two arrays: the relu sees their difference, where what they share cancels."""
+def _above(a: Any, b: Any) -> Any:
+    """The larger of an array and a constant."""
     return b + jnp.maximum(a - b, 0)
 
 
+def _maximum(a: Any, b: Any) -> Any:
+    return jnp.maximum(*jnp.broadcast_arrays(a, b))
+
+
 def _minimum(a: Any, b: Any) -> Any:
-    return a - jnp.maximum(a - b, 0)
+    return -_maximum(-a, -b)
 
 
 def _clamp(low: Any, x: Any, high: Any) -> Any:
     low, high = jnp.broadcast_to(low, x.shape), jnp.broadcast_to(high, x.shape)
-    return _minimum(maximum(x, low), high)
+    return _minimum(_maximum(x, low), high)
 
 
 def _logaddexp(a: Any, b: Any) -> Any:
+    return jnp.logaddexp(*jnp.broadcast_arrays(a, b))
+
+
+def _above_smoothly(a: Any, b: Any) -> Any:
+    """log(e^a + e^b) for a constant b."""
     return b + jax.nn.softplus(a - b)
 
 
@@ -202,17 +211,25 @@ def _is_zero(known: Known) -> bool:
     return known.concrete and not np.any(np.asarray(known.value))
 
 
+def _of_two(both: Any, with_constant: Any, equation: Equation) -> Any:
+    """The recipe for two perturbed arrays, or for one and a constant in either place."""
+    if len(equation.refs) == 2:
+        return both
+    constant_first = isinstance(equation.operands[0], Known)
+    return (lambda a, b: with_constant(b, a)) if constant_first else with_constant
+
+
 _RECIPES: dict[str, Callable[[Equation], Callable[..., Any] | None]] = {
-    "max": lambda _: maximum,
+    "max": functools.partial(_of_two, _maximum, _above),
     "min": lambda _: _minimum,
     "clamp": lambda _: _clamp,
-    "logaddexp": lambda _: _logaddexp,
-    "mul": lambda e: None if e.refs[0].shape == e.refs[-1].shape else _product,
+    "logaddexp": functools.partial(_of_two, _logaddexp, _above_smoothly),
+    "mul": lambda _: _product,
     "dot_general": _matrix_product,
-    "reduce_max": functools.partial(_reduction, maximum),
+    "reduce_max": functools.partial(_reduction, _maximum),
     "reduce_min": functools.partial(_reduction, _minimum),
     "reduce_prod": functools.partial(_reduction, _product),
-    "reduce_window_max": functools.partial(_window_reduction, maximum),
+    "reduce_window_max": functools.partial(_window_reduction, _maximum),
     "reduce_window_min": functools.partial(_window_reduction, _minimum),
 }
-EXPANDED = tuple(sorted({*_RECIPES, "div"} - {"mul"}))
+EXPANDED = tuple(sorted({*_RECIPES, "div"}))

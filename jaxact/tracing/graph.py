@@ -23,10 +23,11 @@ from jaxact.tracing.affine import (
 from jaxact.tracing.elementwise import OWN, Constant, Elementwise, Op
 from jaxact.tracing.expand import EXPANDED, expand
 from jaxact.tracing.flatten import ELEMENTWISE, Equation, Equations, Known, Ref, flatten
-from jaxact.tracing.product import Product
+from jaxact.tracing.joint import Maximum, Product
 from jaxact.tracing.softmax import recognise
 
 _ARITHMETIC = ("add", "add_any", "sub", "mul", "div", "neg", "copy", "copy_p")
+_JOINT = ("mul", "max", "logaddexp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Unit:
 class Graph:
     """The architecture: nodes in topological order. Equal graphs are compiled once."""
 
-    nodes: tuple[Affine | Unit | Product, ...]
+    nodes: tuple[Affine | Unit | Product | Maximum, ...]
     source: Variable
     target: Variable
 
-    def maker(self, variable: Variable) -> Affine | Unit | Product | None:
+    def maker(self, variable: Variable) -> Affine | Unit | Product | Maximum | None:
         """The node that makes a variable; None for the source."""
         return self._makers.get(variable)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -234,7 +235,7 @@ class _Builder:
         self.root: dict[Ref, Ref] = {source: source}
         self.straight: dict[Ref, bool] = {source: True}
         self.numbers: dict[Ref, Variable] = {}
-        self.nodes: list[Affine | Unit | Product] = []
+        self.nodes: list[Affine | Unit | Product | Maximum] = []
         self.weights: list[Any] = []
 
     def network(self) -> Network:
@@ -274,7 +275,7 @@ class _Builder:
         """Take an equation that has a rule; another is written in such, if it can be."""
         self._find_root(equation)
         ruled = self.root[equation.outputs[0]] is not equation.outputs[0] or is_affine(equation)
-        other = None if ruled or _is_product(equation) else expand(equation, self.program.maker)
+        other = None if ruled or _is_joint(equation) else expand(equation, self.program.maker)
         if other is None:
             self.equations.append(equation)
             return
@@ -338,9 +339,8 @@ class _Builder:
         self.nodes.append(Unit(fn, self.numbers[root], theta, self._number(sink)))
 
     def _step(self, equation: Equation) -> None:
-        if _is_product(equation):
-            left, right = (self.numbers[ref] for ref in equation.refs)
-            self.nodes.append(Product((left, right), self._number(equation.outputs[0])))
+        if _is_joint(equation):
+            self._joint(equation)
             return
         if not is_affine(equation):
             raise _unsupported(equation)
@@ -350,6 +350,17 @@ class _Builder:
         operands = tuple(self._operand(o) for o in equation.operands)
         output = self._number(equation.outputs[0])
         self.nodes.append(Affine(equation.primitive, exact_params(equation), operands, output))
+
+    def _joint(self, equation: Equation) -> None:
+        first, second = (self.numbers[ref] for ref in equation.refs)
+        (made,) = equation.outputs
+        if equation.name == "mul":
+            self.nodes.append(Product((first, second), self._number(made)))
+            return
+        difference = self._number(self.program.fresh(made.shape, made.dtype))
+        self.nodes.append(Affine(jax.lax.sub_p, (), (first, second), difference))
+        smooth = equation.name == "logaddexp"
+        self.nodes.append(Maximum((first, second, difference), self._number(made), smooth))
 
     def _split(self, equation: Equation) -> None:
         axis, start = equation.params["axis"], 0
@@ -385,9 +396,10 @@ class _Builder:
         return self.numbers[ref]
 
 
-def _is_product(equation: Equation) -> bool:
+def _is_joint(equation: Equation) -> bool:
+    """Whether it is a product or a maximum of two perturbed arrays of one shape."""
     shapes = {ref.shape for ref in equation.refs}
-    return equation.name == "mul" and len(equation.refs) == 2 and len(shapes) == 1
+    return equation.name in _JOINT and len(equation.refs) == 2 and len(shapes) == 1
 
 
 def _is_elementwise(equation: Equation) -> bool:
@@ -434,7 +446,7 @@ def _unsupported(equation: Equation, reason: str = "") -> NotImplementedError:
     return NotImplementedError(
         f"no certified rule for '{equation.name}' of perturbed arrays of shape {shapes}{place}"
         f"{': ' + reason if reason else ''}. Supported are elementwise functions of one array "
-        f"(any composition; constants in it must be scalars), {_listed(('mul', *EXPANDED))} of "
+        f"(any composition; constants in it must be scalars), {_listed(EXPANDED)} of "
         f"several, and what is affine in the input: {_listed(SUPPORTED)}."
     )
 
