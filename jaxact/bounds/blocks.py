@@ -15,7 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.bounds.backward import Both, Intervals, lower_forms
+from jaxact.bounds.backward import Both, Intervals, lower_forms, unknown_is_infinite
+from jaxact.bounds.joint import Planes
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.windows import Window, one_hot
 from jaxact.tracing.affine import Affine, Variable
@@ -34,16 +35,20 @@ def is_wide(network: Network) -> bool:
 
 
 def neuron_bounds(
-    network: Network, region: Any, unit: Unit, ranges: Intervals, lines: Mapping[Variable, Lines]
+    network: Network,
+    region: Any,
+    variable: Variable,
+    unit: Unit | None,
+    ranges: Intervals,
+    lines: Mapping[Variable, Lines | Planes],
 ) -> tuple[Array, Array]:
-    """Pre-activation bounds of a unit: CROWN within interval arithmetic, in the unit's shape."""
-    variable = unit.operand
+    """Bounds of every entry of a variable that `unit` reads: CROWN within interval arithmetic."""
     (lower, upper), exact = interval_at(network, region, variable, ranges)
     if exact:
         return lower, upper
     count = variable.size
     ends = lower.reshape(-1), upper.reshape(-1)
-    todo = ~_linear(unit, *ends)
+    todo = jnp.ones(count, bool) if unit is None else ~_linear(unit, *ends)
     largest = _LARGEST if len(variable.shape) == 1 else _LARGEST_IN_IMAGE
     block = min(largest, max(_SMALLEST, 1 << (count.bit_length() - 2)))
     blocks = -(-count // block)
@@ -60,7 +65,8 @@ def neuron_bounds(
         )
         below = middle - half + constant
         low, high = ends
-        return low.at[rows].max(below[:block]), high.at[rows].min(-below[block:])
+        bottom, top = unknown_is_infinite(below[:block], -below[block:])
+        return low.at[rows].max(bottom), high.at[rows].min(top)
 
     used = (todo.sum() + block - 1) // block
     low, high = lax.fori_loop(0, used, tighten, ends)
