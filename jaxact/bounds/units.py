@@ -5,7 +5,7 @@ A unit's lines need its pre-activation interval, which needs the lines of the un
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -50,33 +50,40 @@ class Relaxed:
 Known: TypeAlias = Mapping[Variable, Relaxed]
 """By the unit's output."""
 
+Refine: TypeAlias = Callable[[Variable, tuple[Array, Array], Known], tuple[Array, Array]]
+"""A better box for a variable, from the box it has and what is known before it."""
+
 
 def relax_units(
-    network: Network, region: Any, *, sparse: bool = False
+    network: Network, region: Any, *, sparse: bool = False, refine: Refine | None = None
 ) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
     """Box, lines and range of every unit and joint node, and the boxes of the units in order.
 
     `sparse` bounds neurons in blocks and skips what cannot matter: for wide layers where nothing
-    is vmapped or differentiated in reverse.
+    is vmapped or differentiated in reverse. `refine` improves the box of a unit's operand.
     """
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
     alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
-    if shared and alone and len({u.operand.dtype for u in units}) == 1:
+    if refine is None and shared and alone and len({u.operand.dtype for u in units}) == 1:
         known = _in_one_loop(network, region, sparse=sparse)
     else:
-        known = _one_by_one(network, region, sparse=sparse)
+        known = _one_by_one(network, region, sparse=sparse, refine=refine)
     return known, tuple(known[u.output].box for u in units)
 
 
-def _one_by_one(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
+def _one_by_one(
+    network: Network, region: Any, *, sparse: bool, refine: Refine | None
+) -> dict[Variable, Relaxed]:
     known: dict[Variable, Relaxed] = {}
     for node in network.graph.nodes:
         if isinstance(node, Affine):
             continue
         if isinstance(node, Unit):
             box = _box(network, region, node.operand, known, unit=node, sparse=sparse)
+            if refine is not None:
+                box = refine(node.operand, box, known)
             known[node.output] = _relaxed(node.fn, box, node.parameters(network.weights))
             continue
         boxes = tuple(_box(network, region, v, known, sparse=sparse) for v in node.variables)
