@@ -33,6 +33,9 @@ from jaxact.tracing.graph import Network, Unit
 _BLOCK = 256
 """Rows of a layer that are optimised at once: every row has slopes of its own."""
 
+_MARGIN = 1e-4
+"""Off the ends of its range while climbing: there a slope has one-sided derivatives only."""
+
 
 def alpha_crown(
     f: Callable[..., Any],
@@ -207,21 +210,23 @@ class _Search:
             for v, (low, high) in zip(self.units, self.ranges, strict=True)
         ]
 
-    def lines(self, places: Any) -> Mapping[Variable, Any]:
-        """Certified lines of every row, at slopes in their ranges."""
+    def lines(self, places: Any, margin: float) -> Mapping[Variable, Any]:
+        """Certified lines of every row, at slopes in their ranges, off the ends by `margin`."""
         found: dict[Variable, Any] = {v: k.lines for v, k in self.known.items()}
         for (v, unit), place, ends in zip(self.units.items(), places, self.ranges, strict=True):
             slopes = [
-                low[None] + part * (high - low)[None]
+                low[None] + (margin + (1 - 2 * margin) * part) * (high - low)[None]
                 for part, (low, high) in zip(place, ends, strict=True)
             ]
             theta = unit.parameters(self.network.weights)
             found[v] = lines_with_slopes(unit.fn, *self.known[v].box, *slopes, theta)
         return found
 
-    def bound(self, places: Any, forms: Forms, constant: Array) -> tuple[Array, Array, Array]:
+    def bound(
+        self, places: Any, forms: Forms, constant: Array, margin: float = 0.0
+    ) -> tuple[Array, Array, Array]:
         """Lower bounds of the forms, and the rows and constants over the input that show them."""
-        rows, shifts = lower_forms(self.network, forms, constant, self.lines(places))
+        rows, shifts = lower_forms(self.network, forms, constant, self.lines(places, margin))
         rows = explicit(rows, self.network.graph.source)
         middle, half = self.region.linear(rows)
         return middle - half + shifts, rows, shifts
@@ -235,7 +240,7 @@ class _Search:
         fixed = {v: lax.stop_gradient(r) for v, r in forms.items()}, lax.stop_gradient(constant)
 
         def loss(places: Any) -> tuple[Array, Array]:
-            below = still.bound(places, *fixed)[0]
+            below = still.bound(places, *fixed, _MARGIN)[0]
             return -below.sum(), below
 
         def step(state: Any, _: None) -> tuple[Any, None]:
