@@ -109,17 +109,15 @@ def alpha_crown(
 def _alpha(
     network: Network, region: Any, spec: Any, rate: Any, counts: tuple[int, int], optimiser: Any
 ) -> Bounds:
-    def kernel(sparse: Any, network: Any, region: Any, spec: Any, rate: Any) -> Bounds:
+    def kernel(network: Any, region: Any, spec: Any, rate: Any, *, sparse: bool = False) -> Bounds:
         climb = optimiser
         if climb is None:
             climb = optax.adam(lambda count: rate[0] * rate[1] ** count.astype(rate[0].dtype))
         return _alpha_of(network, region, spec, counts, climb, sparse=sparse)
 
-    plain = functools.partial(kernel, False)
-    if not is_wide(network):
-        return plain(network, region, spec, rate)
-    wide = one_by_one(functools.partial(kernel, True), plain)
-    return wide(network, region, spec, rate)
+    if is_wide(network):
+        kernel = one_by_one(functools.partial(kernel, sparse=True), kernel)
+    return kernel(network, region, spec, rate)
 
 
 def _alpha_of(
@@ -248,10 +246,9 @@ class _Search:
             slope, below = jax.grad(loss, has_aux=True)(places)
             best, chosen = _keep(below, places, best, chosen)
             slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), slope)
-            change, memory = climb.update(slope, memory, places)
-            moved = jax.tree.map(
-                lambda p, c: jnp.clip(p + c.astype(p.dtype), 0, 1), places, change
-            )
+            with jax.numpy_dtype_promotion("standard"):  # optax counts in integers
+                change, memory = climb.update(slope, memory, places)
+            moved = jax.tree.map(lambda p, c: jnp.clip(p + c.astype(p.dtype), 0, 1), places, change)
             return (moved, memory, best, chosen), None
 
         start = lax.stop_gradient(still.start(constant.shape[0]))

@@ -39,6 +39,7 @@ class Slots:
 
 
 def slots_of(table: Table, l: Any, u: Any) -> Slots:  # noqa: E741
+    """The pieces and gaps of a function that meet each interval [l, u]."""
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
     label = jnp.asarray(table.label, jnp.int32)

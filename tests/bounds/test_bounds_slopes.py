@@ -35,7 +35,7 @@ def test_below_and_close_to_the_dense_minimum(name):
     fn, twin = SHAPES[name]
     given = cases(np.float32)
     lines = jax.jit(lambda *a: lines_with_slopes(fn, *a))(*given)
-    l, u = (np.asarray(v, np.float64) for v in given[:2])
+    l, u = (np.asarray(v, np.float64) for v in given[:2])  # noqa: E741
     kinks = [np.clip(np.full((1, COUNT), k), l, u) for k in (-1.0, 0.0, 0.5, 1.0)]
     x = np.minimum(l + (u - l) * np.linspace(0, 1, 4001)[:, None], u)
     x = np.concatenate([x, *kinks])
@@ -93,7 +93,7 @@ def test_traced_theta():
     )(jnp.float32(1.5))  # fmt: skip
     lines = lines[1]
     assert np.isfinite(grads)
-    l, u = (np.asarray(v, np.float64) for v in given[:2])
+    l, u = (np.asarray(v, np.float64) for v in given[:2])  # noqa: E741
     x = l + (u - l) * np.linspace(0, 1, 1001)[:, None]
     f = x / (1 + np.exp(-1.5 * x))
     for row in range(ROWS):
@@ -106,7 +106,7 @@ def test_traced_theta():
 def test_slopes_worth_trying():
     """The supporting lines' slopes: all of relu's lower ones, one upper one; a convex function's
     derivatives at the ends."""
-    l, u = jnp.array([-1.0, 0.5, -3.0]), jnp.array([3.0, 2.0, -1.0])
+    l, u = jnp.array([-1.0, 0.5, -3.0]), jnp.array([3.0, 2.0, -1.0])  # noqa: E741
     low, high = slope_ranges(jax.nn.relu, l, u)
     np.testing.assert_allclose(low, [[0, 1, 0], [1, 1, 0]], atol=1e-6)
     np.testing.assert_allclose(high, [[0.75, 1, 0], [0.75, 1, 0]], atol=1e-6)
@@ -117,7 +117,7 @@ def test_slopes_worth_trying():
 
 @pytest.mark.parametrize("ends", [(0.3, 0.3), (-1e4, 1e4), (-np.inf, np.inf), (1e30, 1e31)])
 def test_extreme_intervals_are_never_nan(ends):
-    l, u = (jnp.full(2, e) for e in ends)
+    l, u = (jnp.full(2, e) for e in ends)  # noqa: E741
     s = jnp.array([0.0, 0.7])
     for fn in (jnp.tanh, jax.nn.relu):
 
