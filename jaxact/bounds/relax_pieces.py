@@ -256,7 +256,8 @@ def _by_tangents(
     x = jnp.stack(_around_minimum(shape.program, sign, a, b, s, touch))
     value, first = evaluate(shape.program, ar, (x, x), order=1)
     value, first = _signed(value, ar, 1), _signed(first, ar, 1)
-    held, tilt = ar.sub(value, ar.mul((s, s), (x, x))), ar.sub(first, (s, s))
+    a, b, slope = a[None], b[None], s[None]
+    held, tilt = ar.sub(value, ar.mul((slope, slope), (x, x))), ar.sub(first, (slope, slope))
     at_a = ar.sub(held, ar.mul(tilt, _nonnegative(ar.sub((x, x), (a, a)))))[0]
     at_b = ar.add(held, ar.mul(tilt, _nonnegative(ar.sub((b, b), (x, x)))))[0]
     alone = jnp.minimum(at_a, at_b)

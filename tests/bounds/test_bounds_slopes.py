@@ -36,7 +36,7 @@ def test_below_and_close_to_the_dense_minimum(name):
     given = cases(np.float32)
     lines = jax.jit(lambda *a: lines_with_slopes(fn, *a))(*given)
     l, u = (np.asarray(v, np.float64) for v in given[:2])  # noqa: E741
-    kinks = [np.clip(np.full((1, COUNT), k), l, u) for k in (-1.0, 0.0, 0.5, 1.0)]
+    kinks = [np.clip(np.full((1, COUNT), k), l, u) for k in (-1.0, 0.0, 0.5, 0.5 + 1e-7, 1.0)]
     x = np.minimum(l + (u - l) * np.linspace(0, 1, 4001)[:, None], u)
     x = np.concatenate([x, *kinks])
     f = twin(x)
