@@ -112,7 +112,7 @@ def _alpha(
     def kernel(network: Any, region: Any, spec: Any, rate: Any, *, sparse: bool = False) -> Bounds:
         climb = optimiser
         if climb is None:
-            climb = optax.adam(lambda count: rate[0] * rate[1] ** count.astype(rate[0].dtype))
+            climb = optax.adam(lambda count: rate[0] * rate[1] ** jnp.asarray(count, rate[0].dtype))
         return _alpha_of(network, region, spec, counts, climb, sparse=sparse)
 
     if is_wide(network):

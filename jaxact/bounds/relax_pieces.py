@@ -271,12 +271,17 @@ def _by_tangents(
     mean = jnp.minimum(*means)
     mean = jnp.where(jnp.isnan(mean), -np.inf, mean)
     bound = jnp.maximum(mean, jnp.maximum(alone[0], alone[1]))
-    # the minimiser: where the tangents meet, at a kink, else one of the points
+    # the minimiser: a touch point if it is one, else where the tangents meet, or one of the points
     base = held[0] - lean * x
     meet = jnp.clip(quotient(base[0] - base[1], lean[1] - lean[0], x[0]), x[0], x[1])
-    level = sign * plain(shape.program, meet) - s * meet
-    place = jnp.where(held[0][0] <= held[0][1], x[0], x[1])
-    place = jnp.where(level < jnp.minimum(held[0][0], held[0][1]), meet, place)
+    spots = [x[0], x[1], meet]
+    spots += [jnp.clip(touch[:, k][:, None], a[0], b[0]) for k in range(touch.shape[1])]
+    place, level = spots[0], jnp.full_like(meet, np.inf)
+    for spot in spots:
+        here = sign * plain(shape.program, spot) - s * spot
+        better = here <= level + 4 * jnp.finfo(here.dtype).eps * jnp.abs(level)
+        place = jnp.where(better & (level < np.inf) | (here < level), spot, place)
+        level = jnp.minimum(here, level)
     return place, bound
 
 
@@ -295,8 +300,12 @@ def _around_minimum(
     program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any
 ) -> tuple[Any, Any]:
     """Two points of each piece with the minimum of f - s x between them, by bracketed Newton."""
-    # beside the touch point: at a kink there is no derivative to go by
-    x = jnp.clip(touch[:, 0][:, None] + (b - a) * 0.0027, a, b)
+    first, last = touch[:, :1], touch[:, -1:]
+    near = jnp.clip(jnp.where((last >= a) & (last <= b), last, first), a, b)
+    _, slope, curvature = (sign * v for v in derivatives(program, near))
+    # beside the touch point unless it is stationary: at a kink there is no derivative to go by
+    still = (curvature > 0) & (jnp.abs(slope - s) <= 0.01 * curvature * (b - a))
+    x = jnp.where(still, near, jnp.clip(near + (b - a) * 0.0027, a, b))
 
     def step(_: Any, state: Any) -> Any:
         x, low, high = state
