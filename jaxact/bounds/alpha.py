@@ -187,7 +187,7 @@ class _Search:
             if isinstance(node, Unit) and node.output in known
         }
         self.ranges = [
-            slope_ranges(unit.fn, *known[v].box, unit.parameters(network.weights))
+            slope_ranges(unit.fn, *known[v].box, theta=unit.parameters(network.weights))
             for v, unit in self.units.items()
         ]
 
@@ -217,7 +217,7 @@ class _Search:
                 for part, (low, high) in zip(place, ends, strict=True)
             ]
             theta = unit.parameters(self.network.weights)
-            found[v] = lines_with_slopes(unit.fn, *self.known[v].box, *slopes, theta)
+            found[v] = lines_with_slopes(unit.fn, *self.known[v].box, *slopes, theta=theta)
         return found
 
     def bound(
