@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.tracing.expand import fold
 from jaxact.tracing.flatten import Equation, Ref, evaluate
 
 _LAYOUT = frozenset("broadcast_in_dim reshape squeeze transpose".split())
@@ -203,13 +204,8 @@ def log_softmax(x: Any) -> Any:
 
 
 def logsumexp(x: Any) -> Any:
-    """Logsumexp of the last axis, from its mean: by convexity the sum is then at least the count."""
-    count = x.shape[-1]
-    if count == 2:
-        return x[..., 1] + jax.nn.softplus(x[..., 0] - x[..., 1])
-    mean = x.sum(-1) / count
-    total = jnp.exp(x - mean[..., None]).sum(-1)
-    return mean + jnp.log(jnp.maximum(total, count))
+    """Logsumexp of the last axis, two entries at a time."""
+    return fold(jnp.moveaxis(x, -1, 0), jnp.logaddexp)
 
 
 def _relative(x: Any) -> Any:
