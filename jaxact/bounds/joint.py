@@ -68,17 +68,12 @@ def product_planes(left: Interval, right: Interval) -> Planes:
     return Planes(lower, floor, (-upper[0], upper[1]), -ceiling)
 
 
-def maximum_planes(node: Maximum, a: Interval, b: Interval, difference: Interval) -> Planes:
+def maximum_planes(node: Maximum, difference: Interval) -> Planes:
     """Planes around a maximum (or log(e^a + e^b)): b and lines around relu (softplus) of a - b.
-
-    The upper plane uses one operand alone where that is no worse at the centre of the box:
-    max(a, b) <= max(a, upper end of b), which is convex in a.
 
     Args:
         node: the maximum.
-        a: (lower, upper) of the first operand.
-        b: (lower, upper) of the second.
-        difference: (lower, upper) of a - b; narrower than a and b say where they share something.
+        difference: (lower, upper) of a - b, narrow where a and b share something.
 
     Returns:
         `Planes` over a, b and a - b.
@@ -87,8 +82,7 @@ def maximum_planes(node: Maximum, a: Interval, b: Interval, difference: Interval
         >>> import jax.numpy as jnp
         >>> from jaxact.tracing import trace
         >>> node = trace(lambda x: jnp.maximum(x[0], x[1]), jnp.zeros(2)).graph.nodes[-1]
-        >>> one, two = (jnp.array(0.0), jnp.array(1.0)), (jnp.array(2.0), jnp.array(3.0))
-        >>> planes = maximum_planes(node, one, two, (jnp.array(-3.0), jnp.array(-1.0)))
+        >>> planes = maximum_planes(node, (jnp.array(-3.0), jnp.array(-1.0)))
         >>> [float(s) for s in planes.upper_slopes], float(planes.upper_intercept)
         ([0.0, 1.0, 0.0], 0.0)
     """
