@@ -21,7 +21,7 @@ from jaxact.bounds.backward import (
     lower_forms,
     unknown_is_infinite,
 )
-from jaxact.bounds.blocks import neuron_bounds
+from jaxact.bounds.blocks import interval_at, neuron_bounds
 from jaxact.bounds.joint import maximum_planes, product_planes
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
@@ -84,7 +84,7 @@ def _one_by_one(network: Network, region: Any, *, sparse: bool) -> dict[Variable
             planes = product_planes(*boxes)
         else:
             *ends, difference = node.variables
-            boxes = [_interval_box(network, region, v, known) for v in ends]
+            boxes = [_interval_box(network, region, v, known, sparse=sparse) for v in ends]
             boxes.append(_box(network, region, difference, known, sparse=sparse))
             planes = maximum_planes(node, boxes[-1])
         value = node.interval(*zip(*boxes, strict=True), network.weights)
@@ -155,10 +155,12 @@ def _box(
 
 
 def _interval_box(
-    network: Network, region: Any, variable: Variable, known: Known
+    network: Network, region: Any, variable: Variable, known: Known, *, sparse: bool
 ) -> tuple[Array, Array]:
     """The box by intervals from the nearest units alone, which costs no backward pass."""
     ranges = {v: k.range for v, k in known.items()}
+    if sparse:
+        return interval_at(network, region, variable, ranges)[0]
     forms = affine_part(network, variable)
     return shaped(interval_of(*forms, ranges, network.graph.source, region), variable.shape)
 
