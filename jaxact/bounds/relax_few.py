@@ -21,6 +21,8 @@ from jaxact.tracing.jets import evaluate
 from jaxact.tracing.program import Program, plain
 from jaxact.tracing.ranges import Table, range_from, table, turning
 
+_SIDES = (1, -1)
+
 
 def few_lines(
     shape: Shape, both: tuple[Plan, Plan], lower: jax.Array, upper: jax.Array
@@ -37,7 +39,7 @@ def few_lines(
 
     # the ends, and the whole interval for the range
     rows, tops = jnp.stack([raw_l, raw_u, raw_l]), jnp.stack([raw_l, raw_u, raw_u])
-    (value,) = evaluate(shape.program, ar, (rows, tops), order=0)
+    (value,) = each(lambda r: evaluate(shape.program, ar, r, order=0), (rows, tops))
     low, high = range_from(
         shape, turning(shape, dtype), lower, upper,
         (value[0][:2], value[1][:2]), (value[0][2], value[1][2]),
@@ -47,49 +49,27 @@ def few_lines(
     contacts = [
         _contact(plan, pieces, touch, l, m, u) for plan, touch in zip(both, seen, strict=True)
     ]
-    points = [x for contact in contacts for x in contact.points]
-    spots: list[Any] = []
-    for number, contact in zip((1, -1), contacts, strict=True):
-        spots += _minimisers(pieces, number, contact, l, u)
-    x = jnp.stack([*points, *(spot for spot in spots if spot is not None)]) if points else None
-    jets = None if x is None else evaluate(shape.program, ar, (x, x), order=1)
+    at = _Values(shape, ar, pieces, contacts, value, l, u)
+    slope = jnp.stack([at.slope(side, contact) for side, contact in enumerate(contacts)])
+    t, place = _certificate(ar, pieces, at, slope, l, u)
+    t = shape_slack(shape, ar, t, l[None], u[None])
+    # a line that is worse at the midpoint than the range itself is not worth having
+    level = jnp.stack([low, high])
+    sign = jnp.asarray([[1], [-1]], l.dtype)
+    worth = slope * m[None] + t >= jax.lax.stop_gradient(sign * level)
+    good = inside[None] & jnp.isfinite(slope) & jnp.isfinite(t) & worth
+    ends = tuple(
+        jnp.broadcast_to(jnp.where(inside, v, home)[None], t.shape) for v in (lower, upper)
+    )
+    a, b = (jnp.stack(v) for v in zip(*((c.a, c.b) for c in contacts), strict=True))
+    smooth, t = attach(shape.program, (), ends, sign, slope, t, (a, b), a == b, place)
+    s, t = jnp.where(good, sign * smooth, 0), jnp.where(good, sign * t, level)
+    return Lines(s[0], t[0], s[1], t[1])
 
-    ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
-    lines: list[Any] = []
-    first, at_spot = 0, len(points)
-    for number, contact in zip((1, -1), contacts, strict=True):
-        certificate = _Certificate(ar, pieces, number, (value[0], value[1]), jets, l, u)
-        s = contact.slope(certificate, first)
-        found = [(certificate.end(0, s), l), (certificate.end(1, s), u)]
-        found += certificate.joints(s)
-        own = spots[: len(pieces.label)]
-        spots = spots[len(pieces.label) :]
-        for k, label in enumerate(pieces.label):
-            if number * label != CONVEX:
-                continue
-            row = first + contact.row_of(k)
-            if own[k] is not None:
-                row, at_spot = at_spot, at_spot + 1
-            found.append(certificate.tangent(k, row, x, s))
-        first += len(contact.points)
-        t, at = found[0]
-        for bound, place in found[1:]:
-            at = jnp.where(bound < t, place, at)
-            t = jnp.minimum(bound, t)
-        t = shape_slack(shape, ar, t, l, u)
-        # a line that is worse at the midpoint than the range itself is not worth having
-        level = low if number > 0 else -high
-        worth = s * m + t >= jax.lax.stop_gradient(level)
-        good = inside & jnp.isfinite(s) & jnp.isfinite(t) & worth
-        smooth, t = attach(
-            shape.program, (), ends, number, s, t, (contact.a, contact.b),
-            contact.a == contact.b, at,
-        )  # fmt: skip
-        lines += [
-            jnp.where(good, number * smooth, 0),
-            jnp.where(good, number * t, low if number > 0 else high),
-        ]
-    return Lines(*lines)
+
+def each(fn: Any, rows: Any) -> Any:
+    """Fn of every row: a loop, so that XLA does not fuse it into each use and compute it again."""
+    return jax.lax.map(fn, rows)
 
 
 def shape_slack(shape: Shape, ar: Arithmetic, t: Any, l: Any, u: Any) -> Any:  # noqa: E741
@@ -118,9 +98,14 @@ def _touch_points(
     if anchors:
         c = jnp.stack(anchors)
         d, low, high = (jnp.stack(v) for v in zip(*starts, strict=True))
-        f, slope, curve = derivatives(program, d)
-        step = (slope * (c - d) + f - plain(program, c)) / (curve * (c - d))
-        refined = iter(jnp.clip(d - jnp.where(jnp.isfinite(step), step, 0), low, high))
+
+        def newton(row: tuple[Any, ...]) -> Any:
+            c, d, low, high = row
+            f, slope, curve = derivatives(program, d)
+            step = (slope * (c - d) + f - plain(program, c)) / (curve * (c - d))
+            return jnp.clip(d - jnp.where(jnp.isfinite(step), step, 0), low, high)
+
+        refined = iter(each(newton, (c, d, low, high)))
     return [[None if one is None else next(refined) for one in pair] for pair in maps]
 
 
@@ -149,7 +134,7 @@ class _Contact:
         a, b: touch points, equal where the line is the tangent at the midpoint.
         points: one point a core: where it is touched, or where a tangent to it bounds it best.
         cores: first and last piece of each core.
-        ends: per touch point whether it is l (0), u (1) or the first or last of `points` (2).
+        at_l, at_u: whether a is l and b is u, beside the one core.
     """
 
     a: Any
@@ -159,30 +144,12 @@ class _Contact:
     at_l: Any
     at_u: Any
 
-    def slope(self, certificate: Any, row: int) -> Any:
-        """From values the certificate needs anyway."""
-        at_l, at_u = certificate.middle(0), certificate.middle(1)
-        if not self.points:
-            return quotient(at_u - at_l, self.b - self.a, 0)
-        last = row + len(self.points) - 1
-        (f, slope), (g, tilt) = certificate.near(row), certificate.near(last)
-        fa, fb = jnp.where(self.at_l, at_l, f), jnp.where(self.at_u, at_u, g)
-        tangent = slope
-        if last > row:
-            tangent = jnp.where(self.a == self.points[0], slope, tilt)
-        return quotient(fb - fa, self.b - self.a, tangent)
-
-    def row_of(self, piece: int) -> int:
-        """Which of `points` belongs to a piece's core."""
-        return next(k for k, (first, last) in enumerate(self.cores) if first <= piece <= last)
-
 
 def _contact(
     plan: Plan, pieces: Table, seen: list[Any], l: Any, m: Any, u: Any  # noqa: E741
 ) -> _Contact:
-    never = jnp.zeros(m.shape, bool)
     if not plan.cores:
-        return _Contact(l, u, (), (), ~never, ~never)
+        return _Contact(l, u, (), (), None, None)
     first, final = plan.cores[0], plan.cores[-1]
     from_l, from_u = seen
     if from_l is not None:
@@ -190,91 +157,150 @@ def _contact(
     if from_u is not None:
         from_u = jnp.clip(jnp.where(u <= pieces.right[first[1]], u, from_u), l, u)
     if len(plan.cores) == 2:
-        left = jnp.where(m <= from_u, m, from_u)
-        right = jnp.where(m >= from_l, m, from_l)
-        a = jnp.where(m >= from_l, m, left)
-        b = jnp.where(m <= from_u, m, right)
-        return _Contact(a, b, (left, right), plan.cores, never, never)
+        # a bridge from core to core, and tangents to either side of it
+        left, right = jnp.minimum(m, from_u), jnp.maximum(m, from_l)
+        a, b = jnp.where(m >= from_l, m, left), jnp.where(m <= from_u, m, right)
+        return _Contact(a, b, (left, right), plan.cores, None, None)
+    # tangents to the core, and bridges from it to the ends; a hidden core leaves the chord
     from_l = l if from_l is None else from_l
     from_u = u if from_u is None else from_u
     chord = from_l >= from_u
     near_l, near_u = chord | (m < from_l), chord | (m > from_u)
     x = jnp.where(near_l, from_l, jnp.where(near_u, from_u, m))
-    return _Contact(
-        jnp.where(near_l, l, x), jnp.where(near_u, u, x), (x,), plan.cores, near_l, near_u
-    )
+    a, b = jnp.where(near_l, l, x), jnp.where(near_u, u, x)
+    return _Contact(a, b, (x,), plan.cores, near_l, near_u)
 
 
-def _minimisers(pieces: Table, number: int, contact: _Contact, l: Any, u: Any) -> list[Any]:  # noqa: E741
-    """Per piece a point for its tangent, where the core's own point may lie outside the piece."""
-    spots: list[Any] = []
-    for k, label in enumerate(pieces.label):
-        spot = None
-        if number * label == CONVEX:
-            core = contact.row_of(k)
-            first, last = contact.cores[core]
-            if first < last:
-                low, high = (jnp.clip(v[k], l, u) for v in (pieces.left, pieces.right))
-                spot = jnp.clip(contact.points[core], low, high)
-        spots.append(spot)
-    return spots
+class _Values:
+    """Certified values of side * f: at both ends, and with slopes at one point a row.
+
+    Rows are first the points of the cores, then those of convex pieces that are not alone in
+    their core, where the core's point may lie outside the piece.
+    """
+
+    def __init__(
+        self, shape: Shape, ar: Arithmetic, pieces: Table, contacts: list[_Contact],
+        value: Interval, l: Any, u: Any,  # noqa: E741
+    ) -> None:  # fmt: skip
+        low, high = value
+        self.ends = [(low[k], high[k]) for k in (0, 1)], [(-high[k], -low[k]) for k in (0, 1)]
+        rows: list[tuple[int, Any]] = []
+        self.point: dict[tuple[int, int], int] = {}
+        self.tangents: list[tuple[int, int, int]] = []
+        for side, contact in enumerate(contacts):
+            for core, x in enumerate(contact.points):
+                self.point[side, core] = len(rows)
+                rows.append((side, x))
+        for side, contact in enumerate(contacts):
+            for core, (first, last) in enumerate(contact.cores):
+                for k in range(first, last + 1):
+                    if _SIDES[side] * pieces.label[k] != CONVEX:
+                        continue
+                    row = self.point[side, core]
+                    if first < last:
+                        row = len(rows)
+                        inner = (jnp.clip(v[k], l, u) for v in (pieces.left, pieces.right))
+                        rows.append((side, jnp.clip(contact.points[core], *inner)))
+                    self.tangents.append((side, k, row))
+        if not rows:
+            return
+        self.x = jnp.stack([x for _, x in rows])
+        upper = jnp.asarray([side == 1 for side, _ in rows])
+
+        def body(row: tuple[Any, Any]) -> Any:
+            x, flip = row
+            jets = evaluate(shape.program, ar, (x, x), order=1)
+            return [
+                (jnp.where(flip, -high, low), jnp.where(flip, -low, high)) for low, high in jets
+            ]
+
+        self.f, self.first = each(body, (self.x, upper))
+
+    def slope(self, side: int, contact: _Contact) -> Any:
+        """Of the line through the touch points, from values that the certificate needs anyway."""
+        at_l, at_u = (_middle(v) for v in self.ends[side])
+        if not contact.points:
+            return quotient(at_u - at_l, contact.b - contact.a, 0)
+        f, first = _middle(self.f), _middle(self.first)
+        left = self.point[side, 0]
+        right = self.point[side, len(contact.cores) - 1]
+        fa, fb, tangent = f[left], f[right], first[left]
+        if contact.at_l is not None:
+            fa, fb = jnp.where(contact.at_l, at_l, fa), jnp.where(contact.at_u, at_u, fb)
+        else:
+            tangent = jnp.where(contact.a == contact.points[0], tangent, first[right])
+        return quotient(fb - fa, contact.b - contact.a, tangent)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Certificate:
-    """Lower bounds of side * f - s x: at the ends, at joints, and over convex pieces."""
+def _middle(a: Interval) -> Any:
+    return a[0] + (a[1] - a[0]) / 2
 
-    ar: Arithmetic
-    pieces: Table
-    side: int
-    value: Interval
-    jets: Any
-    l: Any
-    u: Any
 
-    def signed(self, a: Interval, row: int) -> Interval:
-        return (a[0][row], a[1][row]) if self.side > 0 else (-a[1][row], -a[0][row])
+def _certificate(
+    ar: Arithmetic, pieces: Table, at: _Values, slope: Any, l: Any, u: Any  # noqa: E741
+) -> tuple[Any, Any]:
+    """A certified lower bound of side * f - s x, both sides, and where it is nearly attained."""
+    held = []
+    for side in (0, 1):
+        held += [(side, at.ends[side][k][0], x, x, None) for k, x in enumerate((l, u))]
+        held += [(side, *joint) for joint in _joints(pieces, _SIDES[side], l, u)]
 
-    def middle(self, end: int) -> Any:
-        low, high = self.signed(self.value, end)
-        return low + (high - low) / 2
+    def hold(row: tuple[Any, ...]) -> Any:
+        """A value that f does not undercut anywhere in [a, b]."""
+        s, low, a, b = row
+        return ar.sub((low, low), ar.mul((s, s), (a, b)))[0]
 
-    def near(self, row: int) -> tuple[Any, Any]:
-        f, slope = (self.signed(part, row) for part in self.jets)
-        return f[0] + (f[1] - f[0]) / 2, slope[0] + (slope[1] - slope[0]) / 2
-
-    def end(self, which: int, s: Any) -> Any:
-        x = (self.l, self.u)[which]
-        return self.ar.sub(self.signed(self.value, which), self.ar.mul((s, s), (x, x)))[0]
-
-    def joints(self, s: Any) -> list[tuple[Any, Any]]:
-        """Between pieces, unless a convex piece that ends there covers the point."""
-        found = []
-        pieces, ar = self.pieces, self.ar
-        for k in range(len(pieces.label) - 1):
-            low, high = pieces.right[k], pieces.left[k + 1]
-            if low == high and CONVEX in (self.side * v for v in pieces.label[k : k + 2]):
-                continue
-            a, b = jnp.clip(low, self.l, self.u), jnp.clip(high, self.l, self.u)
-            gap = tuple(jnp.full_like(s, v[k]) for v in (pieces.gap_low, pieces.gap_high))
-            gap = gap if self.side > 0 else ar.neg(gap)  # pyright: ignore[reportArgumentType]
-            bound = ar.sub(gap, ar.mul((s, s), (a, b)))[0]  # pyright: ignore[reportArgumentType]
-            met = (low <= self.u) & (high >= self.l)
-            found.append((jnp.where(met, bound, np.inf), a))
-        return found
-
-    def tangent(self, piece: int, row: int, points: Any, s: Any) -> tuple[Any, Any]:
-        """A convex piece lies above its tangent at any of its points."""
-        ar = self.ar
-        a, b = (jnp.clip(v[piece], self.l, self.u) for v in (self.pieces.left, self.pieces.right))
-        x = points[row]
-        f, slope = (self.signed(part, row) for part in self.jets)
-        tilt = ar.sub(slope, (s, s))
+    def touch(row: tuple[Any, ...]) -> Any:
+        """A convex piece [a, b] lies above its tangent at x."""
+        s, a, b, x, f, first = row
+        tilt = ar.sub(first, (s, s))
         base = ar.sub(f, ar.mul((s, s), (x, x)))[0]
         right = ar.mul(tilt, _length(ar, b, x))[0]
         left = ar.mul(ar.neg(tilt), _length(ar, x, a))[0]
         drop = jnp.minimum(jnp.minimum(left, right), 0)
-        return ar.add((base, base), (drop, drop))[0], x
+        return ar.add((base, base), (drop, drop))[0]
+
+    columns = [[slope[row[0]] for row in held], *([row[k] for row in held] for k in (1, 2, 3))]
+    bounds = hold(tuple(jnp.stack(v) for v in columns))
+    found: list[list[tuple[Any, Any]]] = [[], []]
+    for (side, _, a, _, met), bound in zip(held, bounds, strict=True):
+        found[side].append((bound if met is None else jnp.where(met, bound, np.inf), a))
+    if at.tangents:
+        spans = [
+            [jnp.clip(v[k], l, u) for _, k, _ in at.tangents] for v in (pieces.left, pieces.right)
+        ]
+        take = np.array([row for _, _, row in at.tangents])
+        x, f, first = jax.tree.map(lambda v: v[take], (at.x, at.f, at.first))
+        s = jnp.stack([slope[side] for side, _, _ in at.tangents])
+        bounds = touch((s, jnp.stack(spans[0]), jnp.stack(spans[1]), x, f, first))
+        for row, (side, _, _) in enumerate(at.tangents):
+            found[side].append((bounds[row], x[row]))
+    return tuple(jnp.stack(v) for v in zip(*map(_least, found), strict=True))  # pyright: ignore[reportReturnType]
+
+
+def _least(found: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The least bound, and its place."""
+    t, at = found[0]
+    for bound, place in found[1:]:
+        at = jnp.where(bound < t, place, at)
+        t = jnp.minimum(bound, t)
+    return t, at
+
+
+def _joints(pieces: Table, side: int, l: Any, u: Any) -> list[tuple[Any, ...]]:  # noqa: E741
+    """Between pieces: the least value there, from where to where, and whether [l, u] meets it.
+
+    A joint that belongs to a convex piece is covered by that piece's tangent.
+    """
+    found = []
+    for k in range(len(pieces.label) - 1):
+        low, high = pieces.right[k], pieces.left[k + 1]
+        if low == high and CONVEX in (side * v for v in pieces.label[k : k + 2]):
+            continue
+        least = pieces.gap_low[k] if side > 0 else -pieces.gap_high[k]
+        met = (low <= u) & (high >= l)
+        found.append((jnp.full_like(l, least), jnp.clip(low, l, u), jnp.clip(high, l, u), met))
+    return found
 
 
 def _length(ar: Arithmetic, b: Any, a: Any) -> Interval:
