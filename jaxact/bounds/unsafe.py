@@ -62,7 +62,7 @@ class Unsafe:
         checks.shape("unsafe.thresholds", self.thresholds, np.shape(self.rows)[:2])
 
     def margin(self, y: Float[Array, "..."]) -> Any:
-        """min over k, max over half-spaces of rows y - thresholds: y is unsafe where it is <= 0."""
+        """The min over k of the max of rows[k] y - thresholds[k]: y is unsafe where it is <= 0."""
         return self.slacks(y).max(axis=1).min()
 
     def slacks(self, y: Any) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import math
 import os
 import pathlib
 from typing import Any
@@ -131,8 +130,9 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
     Example:
         >>> import tempfile, numpy as np, onnx
         >>> from onnx import TensorProto, helper, numpy_helper
+        >>> nodes = [("MatMul", ["x", "w"], ["h"]), ("Relu", ["h"], ["y"])]
         >>> graph = helper.make_graph(
-        ...     [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])],
+        ...     [helper.make_node(*node) for node in nodes],
         ...     "net",
         ...     [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])],
         ...     [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],

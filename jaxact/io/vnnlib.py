@@ -185,7 +185,8 @@ class _Parser:
         if self.stack:
             start = self.stack[0][1]
             raise self.error(
-                len(self.text), f"the file ends inside the bracket opened in line {self.line(start)}"
+                len(self.text),
+                f"the file ends inside the bracket opened in line {self.line(start)}",
             )
         return self.normal_form()
 
@@ -337,7 +338,9 @@ class _Parser:
         for side in sides[1:]:
             if side.terms and result.terms:
                 raise self.error(place, "a product of variables is not linear")
-            result = _scaled(result, side.constant) if result.terms else _scaled(side, result.constant)
+            result = (
+                _scaled(result, side.constant) if result.terms else _scaled(side, result.constant)
+            )
         return result
 
     def product(self, factors: list[list[_Term]], place: int) -> list[_Term]:
