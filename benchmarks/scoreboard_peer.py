@@ -42,6 +42,8 @@ def load(path: str) -> tuple[torch.nn.Module, list[int]]:
             continue
         constants = [known[n] for n in node.input if n in known]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "MatMul" and node.input[0] in known:  # W x is x W^T
+            attributes["transB"] = 1
         layers += layer(node.op_type, constants, attributes)
     source = next(i for i in graph.input if i.name not in known)
     shape = [max(d.dim_value, 1) for d in source.type.tensor_type.shape.dim]
