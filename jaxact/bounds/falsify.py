@@ -105,6 +105,9 @@ def _falsify(
         own = slacks[aim]
         return own.max() + jnp.maximum(own, 0).sum(), slacks.max(axis=1).min()
 
+    def move(point: Array, gradient: Array, length: Array) -> Array:
+        return jnp.clip(point - length * jnp.sign(gradient), lower, upper)
+
     slope = jax.vmap(jax.grad(loss, has_aux=True))
 
     def step(state: Any) -> Any:
@@ -112,8 +115,7 @@ def _falsify(
         gradient, margins = slope(points, aims)
         best, least = _keep(points, margins, best, least)
         length = width * (0.5 * (1 - count / steps))
-        points = jnp.clip(points - length * jnp.sign(gradient), lower, upper)
-        return count + 1, points, best, least
+        return count + 1, jax.vmap(move, (0, 0, None))(points, gradient, length), best, least
 
     def unfinished(state: Any) -> Array:
         return (state[0] < steps) & (state[3] > 0).all()

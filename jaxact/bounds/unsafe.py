@@ -67,8 +67,9 @@ class Unsafe:
 
     def slacks(self, y: Any) -> Array:
         """Rows y - thresholds, shape (polyhedra, half-spaces)."""
-        rows, y = jnp.asarray(self.rows), jnp.asarray(y).reshape(-1)
-        return jnp.matmul(rows, y, precision=lax.Precision.HIGHEST) - jnp.asarray(self.thresholds)
+        y = jnp.asarray(y).reshape(-1)
+        rows, thresholds = (jnp.asarray(v, y.dtype) for v in (self.rows, self.thresholds))
+        return jnp.matmul(rows, y, precision=lax.Precision.HIGHEST) - thresholds
 
 
 @pytree()

@@ -157,7 +157,9 @@ def test_gzipped_files_whole_and_truncated(tmp_path):
 def test_five_megabytes_take_less_than_a_second(tmp_path):
     count = 50_000
     lines = [f"(declare-const X_{i} Real)\n" for i in range(count)] + ["(declare-const Y_0 Real)\n"]
-    lines += [f"(assert (<= X_{i} 0.{i}123456789))\n(assert (>= X_{i} -0.12345))\n" for i in range(count)]
+    lines += [
+        f"(assert (<= X_{i} 0.{i}123456789))\n(assert (>= X_{i} -0.12345))\n" for i in range(count)
+    ]
     lines.append("(assert (>= Y_0 3.0))\n")
     path = tmp_path / "large.vnnlib"
     path.write_text("".join(lines))
