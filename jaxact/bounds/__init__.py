@@ -8,6 +8,8 @@ from jaxact.bounds.attack import attack as attack
 from jaxact.bounds.attack import attack_radius as attack_radius
 from jaxact.bounds.crown import crown as crown
 from jaxact.bounds.crown import ibp as ibp
+from jaxact.bounds.falsify import Counterexample as Counterexample
+from jaxact.bounds.falsify import falsify as falsify
 from jaxact.bounds.problem import Bounds as Bounds
 from jaxact.bounds.problem import Radius as Radius
 from jaxact.bounds.radius import certified_radius as certified_radius
@@ -17,3 +19,6 @@ from jaxact.bounds.relax import relax as relax
 from jaxact.bounds.relax import relax_unit as relax_unit
 from jaxact.bounds.relax_lines import Lines as Lines
 from jaxact.bounds.spec import margin_spec as margin_spec
+from jaxact.bounds.unsafe import Unsafe as Unsafe
+from jaxact.bounds.unsafe import Verdict as Verdict
+from jaxact.bounds.unsafe import certify as certify
