@@ -8,8 +8,10 @@ from jaxact.bounds.attack import attack as attack
 from jaxact.bounds.attack import attack_radius as attack_radius
 from jaxact.bounds.crown import crown as crown
 from jaxact.bounds.crown import ibp as ibp
+from jaxact.bounds.distortion import Distortion as Distortion
+from jaxact.bounds.distortion import distortion as distortion
 from jaxact.bounds.problem import Bounds as Bounds
-from jaxact.bounds.problem import Radius as Radius
+from jaxact.bounds.radius import Radius as Radius
 from jaxact.bounds.radius import certified_radius as certified_radius
 from jaxact.bounds.regions import Ball as Ball
 from jaxact.bounds.regions import Box as Box
