@@ -135,7 +135,8 @@ def _lipschitz(
     network: Network, region: Any, spec: Any, *, norm: Any, method: Any, tighten: int
 ) -> Lipschitz:
     graph, weights = network.graph, network.weights
-    boxes = method(network, region, spec).intermediate
+    bounds: Bounds = method(network, region, spec)
+    boxes = bounds.intermediate
     slopes = {
         unit.output: slope_range(unit.fn, *box, unit.parameters(weights))
         for unit, box in zip(network.units, boxes, strict=True)
@@ -202,7 +203,7 @@ class _Jacobian:
         total = jnp.zeros((count, both.shape[0]), self.rows.dtype)
         reached = False
         for node in self.nodes:
-            reached = reached or start in node_operands(node) or start == self.source
+            reached = reached or start in _operands(node) or start == self.source
             if not reached:
                 continue
             if isinstance(node, Unit):
@@ -236,8 +237,7 @@ class _Jacobian:
         return slope * tangent, cost.reshape(*cost.shape[:2], -1).sum(-1)
 
 
-def node_operands(node: Any) -> list[Variable]:
-    """The variables that a node reads."""
+def _operands(node: Any) -> list[Variable]:
     return [node.operand] if isinstance(node, Unit) else node.variables
 
 
