@@ -8,10 +8,15 @@ from jaxact.bounds.attack import attack as attack
 from jaxact.bounds.attack import attack_radius as attack_radius
 from jaxact.bounds.crown import crown as crown
 from jaxact.bounds.crown import ibp as ibp
+from jaxact.bounds.distortion import Distortion as Distortion
+from jaxact.bounds.distortion import distortion as distortion
 from jaxact.bounds.falsify import Counterexample as Counterexample
 from jaxact.bounds.falsify import falsify as falsify
+from jaxact.bounds.lipschitz import Lipschitz as Lipschitz
+from jaxact.bounds.lipschitz import lipschitz_bound as lipschitz_bound
+from jaxact.bounds.lipschitz import mean_value as mean_value
 from jaxact.bounds.problem import Bounds as Bounds
-from jaxact.bounds.problem import Radius as Radius
+from jaxact.bounds.radius import Radius as Radius
 from jaxact.bounds.radius import certified_radius as certified_radius
 from jaxact.bounds.regions import Ball as Ball
 from jaxact.bounds.regions import Box as Box
@@ -19,6 +24,9 @@ from jaxact.bounds.relax import relax as relax
 from jaxact.bounds.relax import relax_unit as relax_unit
 from jaxact.bounds.relax_lines import Lines as Lines
 from jaxact.bounds.spec import margin_spec as margin_spec
+from jaxact.bounds.training import certified_loss as certified_loss
+from jaxact.bounds.training import certified_margins as certified_margins
+from jaxact.bounds.training import ramp as ramp
 from jaxact.bounds.unsafe import Unsafe as Unsafe
 from jaxact.bounds.unsafe import Verdict as Verdict
 from jaxact.bounds.unsafe import certify as certify

@@ -43,12 +43,12 @@ def margin_spec(label: Any, classes: int) -> Float[Array, "rows classes"]:
     return own[None, :] - jax.nn.one_hot(others, classes, dtype=dtype)
 
 
-def check_labels(label: Any, classes: int) -> None:
+def check_labels(label: Any, classes: int, *, name: str = "label") -> None:
     """Raise unless every label is an integer in [0, classes); traced values pass."""
     if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
-        raise TypeError(f"label must be an integer, got {label!r}")
+        raise TypeError(f"{name} must be an integer, got {label!r}")
     if checks.is_concrete(label):
         values = np.asarray(label)
         wrong = values[(values < 0) | (values >= classes)]
         if wrong.size:
-            raise ValueError(f"label must be in [0, {classes}), got {wrong.reshape(-1)[0]}")
+            raise ValueError(f"{name} must be in [0, {classes}), got {wrong.reshape(-1)[0]}")

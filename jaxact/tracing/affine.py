@@ -143,6 +143,23 @@ class Affine:
         back = jax.linear_transpose(lambda *values: self.apply(values, weights), *like)
         return list(jax.vmap(back)(rows))
 
+    def pull_size(self, sizes: Any, weights: Sequence[Any]) -> list[Any]:
+        """`pull` by the magnitudes of the coefficients, of rows >= 0."""
+        if self.name not in _BILINEAR:  # each operand has coefficients of one sign
+            return [jnp.abs(part) for part in self.pull(sizes, weights)]
+        operands = tuple(
+            dataclasses.replace(o, value=abs(o.value)) if isinstance(o, Written) else o
+            for o in self.operands
+        )
+        own = {o.index: jnp.abs(weights[o.index]) for o in operands if isinstance(o, Weight)}
+        positive = [own.get(i, w) for i, w in enumerate(weights)]
+        return dataclasses.replace(self, operands=operands).pull(sizes, positive)
+
+    def push(self, tangents: Sequence[Any], weights: Sequence[Any]) -> Any:
+        """The linear part of the step at `tangents`, one for each of `variables`."""
+        at = [jnp.zeros_like(t) for t in tangents]
+        return jax.jvp(lambda *v: self.apply(v, weights), at, list(tangents))[1]
+
     def pull_identity(self, weights: Sequence[Any]) -> list[Any]:
         """`pull` of the identity; a dense layer's matrix is taken as it stands."""
         if (dense := self.dense_rows(weights)) is not None:
