@@ -104,6 +104,10 @@ NETS = {
     "AveragePool ceil": one(
         "AveragePool", shape=IMAGE, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1
     ),
+    "AveragePool ceil with pads": one(
+        "AveragePool", shape=IMAGE, opset=19, kernel_shape=[3, 3], strides=[2, 2],
+        pads=[1, 1, 1, 0], ceil_mode=1, count_include_pad=1,
+    ),
     "GlobalAveragePool": one("GlobalAveragePool", shape=IMAGE),
     "Softmax": one("Softmax", shape=(1, 2, 3)),
     "Softmax 11": one("Softmax", shape=(1, 2, 3), opset=11),
