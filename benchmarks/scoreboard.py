@@ -126,7 +126,7 @@ class Peer:
         if not checkout or not python:
             print("no JAXACT_AUTO_LIRPA or JAXACT_TORCH_PYTHON: the peer is left out")
             return
-        script = pathlib.Path(__file__).with_name("scoreboard_peer.py")
+        script = pathlib.Path(__file__).parent / "peers" / "auto_lirpa.py"
         environment = os.environ | harness.ONE_THREAD | {"PYTHONPATH": checkout}
         self.process = subprocess.Popen(
             [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from benchmarks import scoreboard
+from benchmarks import harness, scoreboard
 from jaxact import io
 
 FIRST = tuple(f" prop_{k}_0.03.vnnlib.gz" for k in range(5))
@@ -62,6 +62,21 @@ def test_the_table_counts_and_contradictions_are_seen(tmp_path):
     scoreboard.record(rows, path)
     assert path.read_text() == once
     assert once.startswith("# Benchmarks\n\n| other |\n")
+
+
+def test_a_row_of_the_harness_stays_out_of_the_scoreboards_table(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Benchmarks\n\n" + harness.HEADER)
+    scoreboard.record([row("verified", "unsat")], path)
+    numbers = dict.fromkeys(
+        ("ours_cpu", "peer_cpu", "ours_wall", "peer_wall", "ratio", "error"), 1.0
+    )
+    numbers |= {"ours_first_call": 1.0, "peer_first_call": 1.0}
+    text = {"name": "new", "ours": "a", "peer": "b", "machine": "m", "date": "d"}
+    harness.record(harness.Result(**text, **numbers, repetitions=1), path)
+    lines = path.read_text().splitlines()
+    assert lines[4].startswith("| new |")
+    assert lines.index(scoreboard.START) > 4
 
 
 def test_a_stopped_run_goes_on_and_a_contradiction_stops_it(shared, tmp_path, monkeypatch):
