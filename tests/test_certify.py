@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from jaxact import cli, io
 from jaxact.bounds import Box, Unsafe
+from jaxact.io import verdicts
 from tests.io.onnx_nets import mlp, runtime, save
 
 HEAD = "".join(f"(declare-const {v} Real)\n" for v in ("X_0", "X_1", "X_2", "Y_0", "Y_1"))
@@ -124,6 +125,14 @@ def test_a_counterexample_on_the_edge_of_the_box_stays_inside(net):
         found = io.check_property(network, prop, method="attack")
         assert found.status == "falsified"
         assert low <= found.x.min() <= found.x.max() <= high
+
+
+def test_what_float64_does_not_confirm_is_unknown(net, monkeypatch):
+    _, network, _ = net
+    prop = io.Property(3, 2, (case(0.0, 0.1, [(np.eye(2)[:1], np.array([50.0]))]),))
+    assert io.check_property(network, prop, method="attack").status == "falsified"
+    monkeypatch.setattr(verdicts, "evaluate", lambda network, x: np.full(2, 50.001))
+    assert io.check_property(network, prop, method="attack").status == "unknown"
 
 
 def test_a_reference_that_disagrees_is_an_error(net):

@@ -10,11 +10,11 @@ from jaxact.io.counterexamples import write_counterexample as write_counterexamp
 from jaxact.io.datasets import Images as Images
 from jaxact.io.datasets import load_digits as load_digits
 from jaxact.io.datasets import load_mnist as load_mnist
-from jaxact.io.onnx import OnnxNetwork as OnnxNetwork
 from jaxact.io.onnx import load_onnx as load_onnx
+from jaxact.io.onnx_network import OnnxNetwork as OnnxNetwork
+from jaxact.io.properties import Case as Case
+from jaxact.io.properties import Property as Property
 from jaxact.io.verdicts import METHODS as METHODS
 from jaxact.io.verdicts import Outcome as Outcome
 from jaxact.io.verdicts import check_property as check_property
-from jaxact.io.vnnlib import Case as Case
-from jaxact.io.vnnlib import Property as Property
 from jaxact.io.vnnlib import load_vnnlib as load_vnnlib

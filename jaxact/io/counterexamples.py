@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxact.io.onnx import OnnxNetwork
+from jaxact.io.onnx_network import OnnxNetwork
 
 _PAIR = re.compile(r"\(\s*([XY])_(\d+)\s+([^\s()]+)\s*\)")
 

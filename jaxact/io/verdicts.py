@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxact import bounds
-from jaxact.io.onnx import OnnxNetwork
-from jaxact.io.vnnlib import Case, Property
+from jaxact.io.onnx_network import OnnxNetwork
+from jaxact.io.properties import Case, Property
 from jaxact.numerics import checks
 from jaxact.tracing import trace
 from jaxact.tracing.graph import Network
@@ -97,7 +97,7 @@ def check_property(
     Example:
         >>> import jax.numpy as jnp, numpy as np
         >>> from jaxact.bounds import Box, Unsafe
-        >>> from jaxact.io.onnx import Plan, Slot, Step
+        >>> from jaxact.io.onnx_network import Plan, Slot, Step
         >>> relu = Plan((Step("Relu", (Slot(0),), (1,), ()),), Slot(1), False, (1,), (1,))
         >>> case = Case(Box(np.array([-1.0]), np.array([1.0])), Unsafe.of([([[1.0]], [-0.5])]))
         >>> out = check_property(OnnxNetwork((), relu, "x", "y"), Property(1, 1, (case,)))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import math
 import os
 import pathlib
 import re
 import zlib
 from typing import Any
 
-import numpy as np
-
-from jaxact.bounds.regions import Box
-from jaxact.bounds.unsafe import Unsafe
+from jaxact.io.properties import Property
+from jaxact.io.vnnlib_forms import LIMIT, Linear, Term, normal_form, product
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _ATOM = rf"\(\s*([<>]=)\s+([XY])_(\d+)\s+(?:([XY])_(\d+)|({_NUMBER}))\s*\)"
@@ -25,45 +21,6 @@ _TOKEN = re.compile(
 )
 _ASSERTED, _PLAIN, _DECLARED, _OPEN, _CLOSE, _WORD = 6, 12, 14, 15, 16, 17
 _VARIABLE = re.compile(r"([XY])_(\d+)\Z")
-_LIMIT = 100_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A box of inputs and the outputs that they must not reach.
-
-    Attributes:
-        box: float64 bounds of the flattened input.
-        unsafe: the outputs.
-    """
-
-    box: Box
-    unsafe: Unsafe
-
-
-@dataclasses.dataclass(frozen=True)
-class Property:
-    """A VNN-LIB property in normal form: it holds if no case has a counterexample.
-
-    Attributes:
-        inputs: how many X were declared.
-        outputs: how many Y.
-        cases: the disjunction; boxes that are empty are left out.
-    """
-
-    inputs: int
-    outputs: int
-    cases: tuple[Case, ...]
-
-    def violated_by(self, x: Any, y: Any) -> bool:
-        """Whether input x with output y is a counterexample, in float64 and without tolerance."""
-        x, y = (np.asarray(v, np.float64).reshape(-1) for v in (x, y))
-        for case in self.cases:
-            if (x >= case.box.lower).all() and (x <= case.box.upper).all():
-                slacks = case.unsafe.rows @ y - case.unsafe.thresholds
-                if (slacks.max(axis=1) <= 0).any():
-                    return True
-        return False
 
 
 def load_vnnlib(path: str | os.PathLike[str]) -> Property:
@@ -87,7 +44,8 @@ def load_vnnlib(path: str | os.PathLike[str]) -> Property:
     Example:
         >>> import tempfile
         >>> file = tempfile.mkdtemp() + "/p.vnnlib"
-        >>> _ = open(file, "w").write('''(declare-const X_0 Real) (declare-const Y_0 Real)
+        >>> with open(file, "w") as out:
+        ...     _ = out.write('''(declare-const X_0 Real) (declare-const Y_0 Real)
         ... (assert (>= X_0 -1)) (assert (<= X_0 1)) (assert (or (<= Y_0 2) (>= Y_0 5)))''')
         >>> (case,) = load_vnnlib(file).cases
         >>> case.box.lower.tolist(), case.unsafe.rows.tolist(), case.unsafe.thresholds.tolist()
@@ -119,48 +77,14 @@ def _text(file: pathlib.Path) -> str:
         raise ValueError(f"{file.name}, line {line}: not a text file") from error
 
 
-@dataclasses.dataclass
-class _Term:
-    """A conjunction: bounds of inputs by index, and half-spaces of outputs."""
-
-    low: dict[int, float] = dataclasses.field(default_factory=dict)
-    high: dict[int, float] = dataclasses.field(default_factory=dict)
-    rows: list[tuple[tuple[tuple[int, float], ...], float]] = dataclasses.field(
-        default_factory=list
-    )
-
-    def bound(self, index: int, value: float, *, above: bool) -> None:
-        """X_index <= value, or >= value."""
-        if above:
-            self.high[index] = min(value, self.high.get(index, math.inf))
-        else:
-            self.low[index] = max(value, self.low.get(index, -math.inf))
-
-    def join(self, other: _Term) -> None:
-        """And."""
-        for index, value in other.low.items():
-            self.bound(index, value, above=False)
-        for index, value in other.high.items():
-            self.bound(index, value, above=True)
-        self.rows += other.rows
-
-
-@dataclasses.dataclass(frozen=True)
-class _Linear:
-    """A linear expression: coefficients by variable, and a constant."""
-
-    terms: tuple[tuple[tuple[str, int], float], ...]
-    constant: float
-
-
 class _Parser:
     """One pass over the tokens with a stack of open brackets."""
 
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
         self.counts = {"X": 0, "Y": 0}
-        self.asserted = _Term()
-        self.disjunctions: list[list[_Term]] = []
+        self.asserted = Term()
+        self.disjunctions: list[list[Term]] = []
         self.stack: list[tuple[list[Any], int]] = []
 
     def property(self) -> Property:
@@ -210,7 +134,7 @@ class _Parser:
             raise self.error(place, f"{kind}_{index} is not declared")
         return kind, index
 
-    def atom(self, term: _Term, groups: tuple[Any, ...], place: int) -> None:
+    def atom(self, term: Term, groups: tuple[Any, ...], place: int) -> None:
         """A comparison of a variable with a number or a variable."""
         relation, kind, index, other, other_index, number = groups
         left = self.known(kind, int(index), place)
@@ -218,15 +142,13 @@ class _Parser:
             term.bound(left[1], float(number), above=relation == "<=")
             return
         right = (
-            _Linear((), float(number))
+            Linear((), float(number))
             if number is not None
-            else _Linear(((self.known(other, int(other_index), place), 1.0),), 0.0)
+            else Linear(((self.known(other, int(other_index), place), 1.0),), 0.0)
         )
-        self.compare(term, relation, _Linear(((left, 1.0),), 0.0), right, place)
+        self.compare(term, relation, Linear(((left, 1.0),), 0.0), right, place)
 
-    def compare(
-        self, term: _Term, relation: str, left: _Linear, right: _Linear, place: int
-    ) -> None:
+    def compare(self, term: Term, relation: str, left: Linear, right: Linear, place: int) -> None:
         if relation == ">=":
             left, right = right, left
         coefficients: dict[tuple[str, int], float] = {}
@@ -246,13 +168,13 @@ class _Parser:
         else:
             raise self.error(place, "a comparison without a variable")
 
-    def conjunct(self, place: int) -> _Term:
+    def conjunct(self, place: int) -> Term:
         """The term that a comparison belongs to: the one before it in an 'and', or a new one."""
         if self.stack:
             items = self.stack[-1][0]
             if len(items) > 1 and items[0] == "and" and _is_term(items[-1]):
                 return items[-1][0]
-        term = _Term()
+        term = Term()
         self.append([term], place)
         return term
 
@@ -306,7 +228,7 @@ class _Parser:
         if operator in ("<=", ">="):
             if len(sides) != 2:
                 raise self.error(place, f"{operator!r} must compare two expressions")
-            term = _Term()
+            term = Term()
             self.compare(term, operator, sides[0], sides[1], place)
             return [term]
         if not sides:
@@ -314,106 +236,56 @@ class _Parser:
         if operator == "*":
             return self.multiply(sides, place)
         if operator == "-" and len(sides) == 1:
-            return _scaled(sides[0], -1.0)
-        rest = sides[1:] if operator == "+" else [_scaled(s, -1.0) for s in sides[1:]]
+            return sides[0].times(-1.0)
+        rest = sides[1:] if operator == "+" else [s.times(-1.0) for s in sides[1:]]
         everything = [sides[0], *rest]
-        return _Linear(
+        return Linear(
             tuple(t for s in everything for t in s.terms), sum(s.constant for s in everything)
         )
 
-    def linear(self, item: Any, place: int) -> _Linear:
-        if isinstance(item, _Linear):
+    def linear(self, item: Any, place: int) -> Linear:
+        if isinstance(item, Linear):
             return item
         if isinstance(item, str):
             found = _VARIABLE.match(item)
             if found:
                 variable = self.known(found.group(1), int(found.group(2)), place)
-                return _Linear(((variable, 1.0),), 0.0)
+                return Linear(((variable, 1.0),), 0.0)
             if re.fullmatch(_NUMBER, item):
-                return _Linear((), float(item))
+                return Linear((), float(item))
         raise self.error(place, f"expected a number or a variable, got {_show(item)}")
 
-    def multiply(self, sides: list[_Linear], place: int) -> _Linear:
+    def multiply(self, sides: list[Linear], place: int) -> Linear:
         result = sides[0]
         for side in sides[1:]:
             if side.terms and result.terms:
                 raise self.error(place, "a product of variables is not linear")
-            result = (
-                _scaled(result, side.constant) if result.terms else _scaled(side, result.constant)
-            )
+            result = result.times(side.constant) if result.terms else side.times(result.constant)
         return result
 
-    def product(self, factors: list[list[_Term]], place: int) -> list[_Term]:
-        common = _Term()
-        several = []
-        for factor in factors:
-            if len(factor) == 1:
-                common.join(factor[0])
-            else:
-                several.append(factor)
-        if math.prod(map(len, several)) > _LIMIT:
-            raise self.error(place, f"more than {_LIMIT} disjuncts")
-        results = []
-        for choice in itertools.product(*several):
-            term = _Term(dict(common.low), dict(common.high), list(common.rows))
-            for factor in choice:
-                term.join(factor)
-            results.append(term)
-        return results
+    def product(self, factors: list[list[Term]], place: int) -> list[Term]:
+        try:
+            return product(factors)
+        except ValueError as error:
+            raise self.error(place, str(error)) from error
 
-    def few(self, terms: list[_Term], place: int) -> list[_Term]:
-        if len(terms) > _LIMIT:
-            raise self.error(place, f"more than {_LIMIT} disjuncts")
+    def few(self, terms: list[Term], place: int) -> list[Term]:
+        if len(terms) > LIMIT:
+            raise self.error(place, f"more than {LIMIT} disjuncts")
         return terms
 
     def normal_form(self) -> Property:
         end = len(self.text)
         if not self.counts["X"] or not self.counts["Y"]:
             raise self.error(end, "no input X_0 or no output Y_0 is declared")
-        groups: dict[tuple[bytes, bytes], tuple[Box, list[Any]]] = {}
-        base = self.box(_whole(self.counts["X"]), self.asserted)
-        for term in self.product(self.disjunctions, end):
-            lower, upper = self.box(base, term)
-            unbounded = np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper)))
-            if unbounded.size:
-                raise self.error(end, f"X_{unbounded[0]} has no lower or no upper bound")
-            if (lower > upper).any():
-                continue
-            key = lower.tobytes(), upper.tobytes()
-            _, unsafe = groups.setdefault(key, (Box(lower, upper), []))
-            unsafe.append(self.half_spaces([*self.asserted.rows, *term.rows]))
-        cases = tuple(Case(box, Unsafe.of(unsafe)) for box, unsafe in groups.values())
-        return Property(self.counts["X"], self.counts["Y"], cases)
-
-    def box(self, base: tuple[Any, Any], term: _Term) -> tuple[Any, Any]:
-        lower, upper = base
-        if term.low:
-            lower, index = lower.copy(), list(term.low)
-            lower[index] = np.maximum(lower[index], list(term.low.values()))
-        if term.high:
-            upper, index = upper.copy(), list(term.high)
-            upper[index] = np.minimum(upper[index], list(term.high.values()))
-        return lower, upper
-
-    def half_spaces(self, rows: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-        matrix, thresholds = np.zeros((len(rows), self.counts["Y"])), np.zeros(len(rows))
-        for at, (row, threshold) in enumerate(rows):
-            for index, factor in row:
-                matrix[at, index] = factor
-            thresholds[at] = threshold
-        return matrix, thresholds
+        try:
+            return normal_form(self.asserted, self.disjunctions, self.counts["X"], self.counts["Y"])
+        except ValueError as error:
+            raise self.error(end, str(error)) from error
 
 
 def _is_term(item: Any) -> bool:
     return isinstance(item, list) and len(item) == 1
-
-
-def _whole(count: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(count, -np.inf), np.full(count, np.inf)
-
-
-def _scaled(linear: _Linear, factor: float) -> _Linear:
-    return _Linear(tuple((v, factor * c) for v, c in linear.terms), factor * linear.constant)
 
 
 def _is_words(items: list[Any], count: int) -> bool:

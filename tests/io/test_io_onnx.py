@@ -44,7 +44,9 @@ NETS = {
     "Gemm without bias": one("Gemm", {"w": f32(4, 3)}),
     "MatMul": one("MatMul", {"w": f32(4, 3)}),
     "MatMul from the left": one("MatMul", {"w": f32(3, 1)}, inputs=["w", "x"]),
-    "Conv": one("Conv", {"w": f32(3, 2, 3, 2), "b": f32(3)}, IMAGE, pads=[1, 0, 2, 1], strides=[2, 1]),
+    "Conv": one(
+        "Conv", {"w": f32(3, 2, 3, 2), "b": f32(3)}, IMAGE, pads=[1, 0, 2, 1], strides=[2, 1]
+    ),
     "Conv grouped": one("Conv", {"w": f32(4, 1, 2, 2)}, IMAGE, group=2, dilations=[2, 1]),
     "Conv same": one("Conv", {"w": f32(1, 2, 2, 3)}, IMAGE, auto_pad="SAME_UPPER", strides=[2, 2]),
     "Conv same lower": one("Conv", {"w": f32(1, 2, 2, 2)}, IMAGE, auto_pad="SAME_LOWER"),
@@ -102,8 +104,13 @@ NETS = {
     "AveragePool ceil": one(
         "AveragePool", shape=IMAGE, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1
     ),
+    "AveragePool ceil with pads": one(
+        "AveragePool", shape=IMAGE, opset=19, kernel_shape=[3, 3], strides=[2, 2],
+        pads=[1, 1, 1, 0], ceil_mode=1, count_include_pad=1,
+    ),
     "GlobalAveragePool": one("GlobalAveragePool", shape=IMAGE),
-    "Softmax": one("Softmax", shape=(1, 2, 3)), "Softmax 11": one("Softmax", shape=(1, 2, 3), opset=11),
+    "Softmax": one("Softmax", shape=(1, 2, 3)),
+    "Softmax 11": one("Softmax", shape=(1, 2, 3), opset=11),
     "Clip 6": one("Clip", opset=6, min=-0.5, max=0.25),
     "Clip": one("Clip", {"a": np.float32(-0.5), "b": np.float32(0.25)}),
     "Clip above": one("Clip", {"b": np.float32(0.25)}, inputs=["x", "", "b"]),
@@ -130,7 +137,10 @@ NETS = {
     "Resize 10": one("Resize", {"s": np.array([1, 1, 2, 2], np.float32)}, IMAGE, opset=10),
     "Upsample 9": one("Upsample", {"s": np.array([1, 1, 2, 2], np.float32)}, IMAGE, opset=9),
     "Split": build(
-        [("Split", ["x", "s"], ["a", "b"], {"axis": 3}), ("Concat", ["b", "a"], ["y"], {"axis": 3})],
+        [
+            ("Split", ["x", "s"], ["a", "b"], {"axis": 3}),
+            ("Concat", ["b", "a"], ["y"], {"axis": 3}),
+        ],
         {"s": ints(2, 3)}, list(IMAGE),
     ),
     "shape arithmetic": build(
@@ -144,7 +154,10 @@ NETS = {
     ),
     "no batch": one("MatMul", {"w": f32(4, 3)}, (4,)),
     "residual": build(
-        [("MatMul", ["x", "w"], ["h"], {}), ("Tanh", ["h"], ["t"], {}), ("Add", ["t", "x"], ["y"], {})],
+        [
+            ("MatMul", ["x", "w"], ["h"], {}), ("Tanh", ["h"], ["t"], {}),
+            ("Add", ["t", "x"], ["y"], {}),
+        ],
         {"w": f32(4, 4)}, [1, 4],
     ),
     "symbolic batch": one("MatMul", {"w": f32(4, 3)}, ("N", 4)),

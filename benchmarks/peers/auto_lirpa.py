@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import pathlib
 import sys
 import time
 from typing import Any
@@ -32,7 +33,7 @@ class Affine(torch.nn.Module):
 
 def load(path: str) -> tuple[torch.nn.Module, list[int]]:
     """A chain of the operators that the public sets use, as a torch module."""
-    data = open(path, "rb").read()
+    data = pathlib.Path(path).read_bytes()
     graph = onnx.load_from_string(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).graph
     known = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     layers: list[torch.nn.Module] = []
