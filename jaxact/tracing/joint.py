@@ -99,6 +99,7 @@ class Maximum:
         if not self.smooth:
             return low, high
         ar = Arithmetic(jnp, self.output.dtype)
-        (a, b), (c, d) = lower[:2], upper[:2]
-        slack = [8 * ar.eps * (1 + abs(p) + abs(q)) for p, q in ((a, b), (c, d))]
+        slack = [
+            2 * ar.eps * (2 + jnp.maximum(jnp.abs(a), jnp.abs(b))) for a, b, _ in (lower, upper)
+        ]
         return ar.undefined((low - slack[0], high + slack[1]))

@@ -99,10 +99,10 @@ def test_logsumexp_is_monotone_for_intervals():
         return jax.nn.logsumexp(x, axis=1)
 
     for method in (crown, ibp):
-        low, high = X[:, :4] - 0.2, X[:, :4] + 500.0
+        low, high = X[:, :4] - 0.2, X[:, :4] + 50.0
         b = method(f, Box(low, high))
-        np.testing.assert_allclose(b.lower, f(low), atol=2e-4)
-        np.testing.assert_allclose(b.upper, f(high), atol=2e-4)
+        np.testing.assert_allclose(b.lower, f(low), atol=1e-4)
+        np.testing.assert_allclose(b.upper, f(high), atol=1e-4)
 
 
 class Pooled(linen.Module):
@@ -112,7 +112,7 @@ class Pooled(linen.Module):
     def __call__(self, x):
         x = linen.Conv(3, (3, 3))((x - 0.13) / 0.3)
         x = linen.max_pool(linen.relu(linen.BatchNorm(use_running_average=True)(x)), (2, 2), (2, 2))
-        x = linen.max_pool(jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), (3, 2), padding="SAME")
+        x = linen.max_pool(jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), (2, 1), padding="SAME")
         x = linen.avg_pool(x, (2, 2), count_include_pad=False)
         return linen.Dense(4)(x.reshape(x.shape[0], -1))
 
@@ -137,7 +137,7 @@ def test_pooling_flax_and_plain():
 
     def tail(x, last):
         x = nnx.max_pool(jax.nn.relu(x), (2, 2), (2, 2))
-        x = nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), (3, 2), padding="SAME")
+        x = nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), (2, 1), padding="SAME")
         return last(nnx.avg_pool(x, (2, 2), count_include_pad=False).reshape(1, -1))[0]
 
     def modules(x):
@@ -159,7 +159,7 @@ def test_pooling_flax_and_plain():
 
     sampled, tight, loose = check(flax, image, 0.05)
     assert tight.mean() < 2.5 * sampled.mean()
-    assert tight.mean() < 0.7 * loose.mean()
+    assert tight.mean() < 0.85 * loose.mean()
     found = [ibp(f, Ball(image, 0.05)) for f in (flax, modules, plain)]
     for other in found[1:]:
         np.testing.assert_allclose(found[0].lower, other.lower, atol=2e-5)
@@ -178,7 +178,7 @@ class Block(nnx.Module):
 
 
 def test_attention_with_layer_norm():
-    block, x = Block(nnx.Rngs(0)), X[:, :4]
+    block, x = Block(nnx.Rngs(0)), X[:2, :4]
     sampled, tight, loose = check(lambda x: block(x)[0], x, 0.01)
     assert tight.mean() < 1.5 * sampled.mean()
     assert tight.mean() < 0.4 * loose.mean()
