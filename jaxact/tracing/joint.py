@@ -15,7 +15,8 @@ from jaxact.tracing.flatten import LogAddExp
 from jaxact.tracing.intervals import Arithmetic
 
 _RELU, _SOFTPLUS = (
-    Elementwise((Op(primitive, (), (0, Constant(0.0, OWN))),)) for primitive in (lax.max_p, LogAddExp())
+    Elementwise((Op(primitive, (), (0, Constant(0.0, OWN))),))
+    for primitive in (lax.max_p, LogAddExp())
 )
 
 

@@ -145,16 +145,6 @@ def test_weights_are_read_at_every_trace():
 
 @pytest.mark.fast
 def test_traced_weights_and_traced_scalars():
-    def value(w, beta):
-        net = trace(lambda x: x * jax.nn.sigmoid(beta * (x @ w)[0]) + jnp.tanh(beta * x), X)
-        assert [len(u.theta) for u in net.units][-1:] == [1]
-        return net(X).sum()
-
-    def plain(w, beta):
-        return (X * jax.nn.sigmoid(beta * (X @ w)[0]) + jnp.tanh(beta * X)).sum()
-
-    np.testing.assert_allclose(value(W, 1.5), plain(W, 1.5), rtol=1e-5)
-
     def tanh(w, beta):
         return trace(lambda x: jnp.tanh(beta * (x @ w)), X)(X).sum()
 
