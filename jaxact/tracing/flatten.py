@@ -317,7 +317,7 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
 
 
 def evaluate(fn: Callable[..., Any], *values: Any) -> Any:
-    """fn of constants, at once unless JAX traces one of them."""
+    """Apply fn to constants, at once unless JAX traces one of them."""
     if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():

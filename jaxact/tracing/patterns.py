@@ -168,7 +168,7 @@ def _aligned(have: np.ndarray, want: np.ndarray) -> bool:
 
 
 def _over(axes: tuple[int, ...], f: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """f of the last axis, applied over `axes`."""
+    """Apply a function of the last axis over `axes`."""
 
     def apply(x: Any) -> Any:
         order = [d for d in range(x.ndim) if d not in axes] + list(axes)

@@ -149,10 +149,11 @@ def test_pooling_flax_and_plain():
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )  # fmt: skip
         own = params["BatchNorm_0"]
-        x = (x + params["Conv_0"]["bias"] - stats["mean"]) / jnp.sqrt(stats["var"] + 1e-5)
-        x = x * own["scale"] + own["bias"]
+        scale = own["scale"] / jnp.sqrt(stats["var"] + 1e-5)
+        shift = (params["Conv_0"]["bias"] - stats["mean"]) * scale + own["bias"]
+        x = x * scale.reshape(1, 1, 1, 3) + shift.reshape(1, 1, 1, 3)
         last = params["Dense_0"]
-        return tail(x, lambda v: v @ last["kernel"] + last["bias"])
+        return tail(x, lambda v: v @ last["kernel"] + last["bias"][None])
 
     def flax(x):
         return Pooled().apply(variables, x[None])[0]

@@ -1,4 +1,4 @@
-"""Primitives of several perturbed arrays: what they become, that values are kept, what is refused."""
+"""Primitives of several perturbed arrays: what they become, and what is refused."""
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,15 @@ def by_hand(x):
     )
 
 
+def batched(x):
+    x = x.reshape(2, 2, 6)
+    return jnp.einsum("bij,bkj->bik", x, x)
+
+
+def dilated(x):
+    return window(x, -jnp.inf, lax.max, window_dilation=(1, 2))
+
+
 def window(x, lowest, pair, **options):
     return lax.reduce_window(x, lowest, pair, (2, 3), (2, 1), "SAME", **options)
 
@@ -30,8 +39,8 @@ CASES = {
     "product": (lambda x: x * (x @ W), "product"),
     "gate": (lambda x: jax.nn.glu(x @ W), "[logistic] product"),
     "matmul": (lambda x: x @ (x @ W).T, "product"),
-    "batched": (lambda x: jnp.einsum("bij,bkj->bik", x.reshape(2, 2, 6), x.reshape(2, 2, 6)), "product"),
-    "quotient": (lambda x: x / (1 + x.max()), "maximum maximum maximum maximum maximum [add div] product"),
+    "batched": (batched, "product"),
+    "quotient": (lambda x: x / (1 + x.max()), "maximum " * 5 + "[add div] product"),
     "constant / x": (lambda x: C / (x + 9), "[add div]"),
     "norm": (lambda x: x / jnp.linalg.norm(x, axis=1, keepdims=True), "[mul] [sqrt div] product"),
     "prod": (lambda x: jnp.prod(x[:, :3], 1), "product product"),
@@ -48,7 +57,7 @@ CASES = {
     "max pool": (lambda x: linen.max_pool(x.reshape(IMAGE), (2, 2), (2, 2)), "maximum maximum"),
     "nnx pool": (lambda x: nnx.max_pool(x.reshape(IMAGE), (3, 3), padding="SAME"), "maximum " * 4),
     "min pool": (lambda x: window(x, jnp.inf, lax.min), "maximum " * 3),
-    "dilated pool": (lambda x: window(x, -jnp.inf, lax.max, window_dilation=(1, 2)), "maximum " * 3),
+    "dilated pool": (dilated, "maximum " * 3),
     "softmax": (jax.nn.softmax, "[exp] [max div]"),
     "softmax by hand": (by_hand, "[exp] [max div]"),
     "softmax of all": (lambda x: jax.nn.softmax(x, axis=(0, 1)), "[exp] [max div]"),
