@@ -90,7 +90,7 @@ def _walk(
         rows = forms.pop(node.output)
         if not isinstance(node, Affine):
             rows = _explicit(rows, node.output)
-            through = _through_unit if isinstance(node, Unit) else through_planes
+            through: Any = _through_unit if isinstance(node, Unit) else through_planes
             parts, shift = through(rows, lines[node.output])  # pyright: ignore[reportOptionalSubscript]
             for variable, part in zip(node.variables, parts, strict=True):
                 _accumulate(forms, variable, part)

@@ -54,10 +54,10 @@ def product_planes(left: Interval, right: Interval) -> Planes:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> a, b = (jnp.array(0.0), jnp.array(2.0)), (jnp.array(-1.0), jnp.array(3.0))
+        >>> a, b = (jnp.array(1.0), jnp.array(2.0)), (jnp.array(1.0), jnp.array(3.0))
         >>> planes = product_planes(a, b)
         >>> [round(float(s), 4) for s in (*planes.lower_slopes, planes.lower_intercept)]
-        [-1.0, 0.0, 0.0]
+        [1.0, 1.0, -1.0]
 
     Source: McCormick 1976, "Computability of global solutions to factorable nonconvex programs".
     """

@@ -174,7 +174,7 @@ def _over(axes: tuple[int, ...], f: Callable[[Any], Any]) -> Callable[[Any], Any
         order = [d for d in range(x.ndim) if d not in axes] + list(axes)
         moved = jnp.transpose(x, order)
         flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
-        return jnp.transpose(f(flat).reshape(moved.shape), np.argsort(order))
+        return jnp.transpose(f(flat).reshape(moved.shape), tuple(int(d) for d in np.argsort(order)))
 
     return apply
 
