@@ -87,7 +87,8 @@ def _one_by_one(network: Network, region: Any, *, sparse: bool) -> dict[Variable
             boxes = [_interval_box(network, region, v, known, sparse=sparse) for v in ends]
             boxes.append(_box(network, region, difference, known, sparse=sparse))
             planes = maximum_planes(node, boxes[-1])
-        value = node.interval(*zip(*boxes, strict=True), network.weights)
+        low, high = zip(*boxes, strict=True)
+        value = node.interval(low, high, network.weights)
         known[node.output] = Relaxed(tuple(boxes), planes, value)
     return known
 

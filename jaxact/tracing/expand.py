@@ -99,11 +99,12 @@ def _window_reduction(
             p["window_dilation"], strict=True,
         )
     ]  # fmt: skip
-    if any(place is None for place in places):
+    found = [place for place in places if place is not None]
+    if len(found) < len(places):
         return None
 
     def reduce(x: Any) -> Any:
-        return fold(_windows(x, places), pair)
+        return fold(_windows(x, found), pair)
 
     return reduce
 

@@ -124,7 +124,9 @@ class Equation:
         return [o for o in self.operands if isinstance(o, Known)]
 
 
-def flatten(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> tuple[Equations, Ref, Any]:
+def flatten(
+    f: Callable[..., Any], shape: tuple[int, ...], dtype: Any
+) -> tuple[Equations, Ref, Any]:
     """The equations, the input and the output (a `Ref`, or a `Known` if it ignores the input).
 
     Raises:
@@ -256,7 +258,11 @@ def _unchanged(eqn: Any, operands: Sequence[Any]) -> Any:
     if eqn.primitive.name in ("max", "min"):
         infinite = -np.inf if eqn.primitive.name == "max" else np.inf
         for one, other in (operands, operands[::-1]):
-            if isinstance(one, Known) and one.concrete and np.all(np.asarray(one.value) == infinite):
+            if (
+                isinstance(one, Known)
+                and one.concrete
+                and np.all(np.asarray(one.value) == infinite)
+            ):
                 return other if other.shape == tuple(eqn.outvars[0].aval.shape) else None
     return None
 
@@ -311,7 +317,7 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
 
 
 def evaluate(fn: Callable[..., Any], *values: Any) -> Any:
-    """fn of constants, at once unless JAX traces one of them."""
+    """Apply fn to constants, at once unless JAX traces one of them."""
     if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():

@@ -161,18 +161,20 @@ def _log_of_exponentials(ref: Ref, maker: Mapping[Ref, Equation]) -> Any:
 
 def _aligned(have: np.ndarray, want: np.ndarray) -> bool:
     """Whether `have` is `want` once broadcast."""
-    fits = have.ndim == want.ndim and all(h in (1, w) for h, w in zip(have.shape, want.shape, strict=True))
+    fits = have.ndim == want.ndim and all(
+        h in (1, w) for h, w in zip(have.shape, want.shape, strict=True)
+    )
     return fits and bool((have == want).all())
 
 
 def _over(axes: tuple[int, ...], f: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """f of the last axis, applied over `axes`."""
+    """Apply a function of the last axis over `axes`."""
 
     def apply(x: Any) -> Any:
         order = [d for d in range(x.ndim) if d not in axes] + list(axes)
         moved = jnp.transpose(x, order)
         flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
-        return jnp.transpose(f(flat).reshape(moved.shape), np.argsort(order))
+        return jnp.transpose(f(flat).reshape(moved.shape), tuple(int(d) for d in np.argsort(order)))
 
     return apply
 
@@ -221,7 +223,12 @@ def _mean(ref: Ref, maker: Mapping[Ref, Equation]) -> tuple[Ref, tuple[int, ...]
     """What `ref` is a mean of, over which axes, and the number of the mean in each entry."""
     origin, outer = _layout(ref, maker)
     made = maker.get(origin)
-    if made is None or made.name != "div" or len(made.refs) != 1 or origin.shape != made.refs[0].shape:
+    if (
+        made is None
+        or made.name != "div"
+        or len(made.refs) != 1
+        or origin.shape != made.refs[0].shape
+    ):
         return None
     root, held = _layout(made.refs[0], maker)
     total = maker.get(root)
