@@ -93,7 +93,12 @@ def lipschitz_bound(
     norm = (region.norm if isinstance(region, Ball) else jnp.inf) if norm is None else norm
     checks.choice("norm", norm, NORMS)
     checks.choice("tighten", tighten, (0, 1, 2))
-    return _lipschitz(network, region, spec, norm=norm, method=find_method(method), tighten=tighten)
+    bounds = find_method(method)(network, region, spec)
+    lower, upper = _jacobian(network, bounds.intermediate, spec, tighten=tighten)
+    size = jnp.maximum(jnp.abs(lower), jnp.abs(upper)).reshape(lower.shape[0], -1)
+    shape = network.output_shape if spec is None else (spec.shape[0],)
+    full = (*shape, *network.input_shape)
+    return Lipschitz(_dual(size, norm).reshape(shape), lower.reshape(full), upper.reshape(full))
 
 
 def mean_value(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
@@ -130,24 +135,15 @@ def mean_value(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
     return Bounds(value - half, value + half)
 
 
-@functools.partial(jax.jit, static_argnames=("norm", "method", "tighten"))
-def _lipschitz(
-    network: Network, region: Any, spec: Any, *, norm: Any, method: Any, tighten: int
-) -> Lipschitz:
-    graph, weights = network.graph, network.weights
-    bounds: Bounds = method(network, region, spec)
-    boxes = bounds.intermediate
+@functools.partial(jax.jit, static_argnames="tighten")
+def _jacobian(network: Network, boxes: Any, spec: Any, *, tighten: int) -> Interval:
+    target, weights = network.graph.target, network.weights
     slopes = {
-        unit.output: slope_range(unit.fn, *box, unit.parameters(weights))
+        unit.output: slope_range(unit.fn, box[0], box[1], unit.parameters(weights))
         for unit, box in zip(network.units, boxes, strict=True)
     }
-    rows = jnp.eye(graph.target.size, dtype=network.dtype) if spec is None else spec
-    rows = rows.reshape(rows.shape[0], *graph.target.shape)
-    lower, upper = _Jacobian(network, rows, slopes).bounds(tighten)
-    size = jnp.maximum(jnp.abs(lower), jnp.abs(upper)).reshape(rows.shape[0], -1)
-    shape = graph.target.shape if spec is None else (spec.shape[0],)
-    full = (*shape, *network.input_shape)
-    return Lipschitz(_dual(size, norm).reshape(shape), lower.reshape(full), upper.reshape(full))
+    rows = jnp.eye(target.size, dtype=network.dtype) if spec is None else spec
+    return _Jacobian(network, rows.reshape(-1, *target.shape), slopes).bounds(tighten)
 
 
 class _Jacobian:
