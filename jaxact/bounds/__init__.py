@@ -10,6 +10,8 @@ from jaxact.bounds.crown import crown as crown
 from jaxact.bounds.crown import ibp as ibp
 from jaxact.bounds.distortion import Distortion as Distortion
 from jaxact.bounds.distortion import distortion as distortion
+from jaxact.bounds.falsify import Counterexample as Counterexample
+from jaxact.bounds.falsify import falsify as falsify
 from jaxact.bounds.lipschitz import Lipschitz as Lipschitz
 from jaxact.bounds.lipschitz import lipschitz_bound as lipschitz_bound
 from jaxact.bounds.lipschitz import mean_value as mean_value
@@ -25,3 +27,6 @@ from jaxact.bounds.spec import margin_spec as margin_spec
 from jaxact.bounds.training import certified_loss as certified_loss
 from jaxact.bounds.training import certified_margins as certified_margins
 from jaxact.bounds.training import ramp as ramp
+from jaxact.bounds.unsafe import Unsafe as Unsafe
+from jaxact.bounds.unsafe import Verdict as Verdict
+from jaxact.bounds.unsafe import certify as certify

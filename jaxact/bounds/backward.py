@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxact.bounds.joint import Planes, through_planes
 from jaxact.bounds.products import sparse_product
 from jaxact.bounds.regions import inner
 from jaxact.bounds.relax_lines import Lines
@@ -42,7 +43,7 @@ def lower_forms(
     network: Network,
     forms: Forms,
     constant: Array,
-    lines: Mapping[Variable, Lines],
+    lines: Mapping[Variable, Lines | Planes],
     *,
     sparse: bool = False,
 ) -> tuple[Any, Array]:
@@ -95,7 +96,12 @@ def interval_of(
             lower, upper = ranges[variable]
             m, h = inner(rows, (lower + upper) / 2), inner(jnp.abs(rows), (upper - lower) / 2)
         middle, half = middle + m, half + h
-    return middle - half, middle + half
+    return unknown_is_infinite(middle - half, middle + half)
+
+
+def unknown_is_infinite(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """NaN ends, out of infinite ranges (a quotient by what may be 0), as infinite ones."""
+    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
 
 
 def explicit(rows: Any, variable: Variable, *, window: bool = False) -> Any:
@@ -163,7 +169,7 @@ class _Walk:
         self.sparse = sparse
         self.seen: dict[Variable, Array] = {}
 
-    def run(self, lines: Mapping[Variable, Lines] | None) -> tuple[Forms, Array]:
+    def run(self, lines: Mapping[Variable, Lines | Planes] | None) -> tuple[Forms, Array]:
         """Pull back to the input; without lines, to the nearest units."""
         for node in reversed(self.network.graph.nodes):
             if node.output not in self.forms:
@@ -171,8 +177,20 @@ class _Walk:
             if isinstance(node, Affine):
                 self.affine(node)
             elif lines is not None:
-                self.unit(node, lines[node.output])
+                relaxed = lines[node.output]
+                if isinstance(node, Unit) and isinstance(relaxed, Lines):
+                    self.unit(node, relaxed)
+                elif isinstance(relaxed, Planes):
+                    self.joint(node, relaxed)
         return self.forms, self.constant
+
+    def joint(self, node: Any, planes: Planes) -> None:
+        rows = explicit(self.forms.pop(node.output), node.output)
+        self.seen.pop(node.output, None)
+        parts, shift = through_planes(rows, planes)
+        self.constant = self.constant + shift
+        for variable, part in zip(node.variables, parts, strict=True):
+            self.add(variable, part, None)
 
     def unit(self, node: Unit, lines: Lines) -> None:
         rows = self.forms.pop(node.output)

@@ -10,39 +10,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.bounds.backward import Both, Intervals, lower_forms
+from jaxact.bounds.backward import Both, Intervals, lower_forms, unknown_is_infinite
+from jaxact.bounds.joint import Planes
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.windows import Window, one_hot
 from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.analysis import LINEAR, analyse
 from jaxact.tracing.graph import Network, Unit
 
-_BLOCK = 256
-WIDE = 256
+_SMALLEST, _LARGEST = 32, 512
+_LARGEST_IN_IMAGE = 128  # most neurons of a convolution are often stable
+_WIDE, _WIDE_ELSEWHERE = 256, 2048
+_ENTRYWISE = frozenset("mul div neg pad rev slice transpose".split())
 
 
 def is_wide(network: Network) -> bool:
-    """Whether a layer is large enough for blocks to pay."""
-    return any(unit.operand.size >= WIDE for unit in network.units)
+    """Whether a layer is large enough for blocks to pay: later where products are parallel."""
+    wide = _WIDE if jax.default_backend() == "cpu" else _WIDE_ELSEWHERE
+    return any(unit.operand.size >= wide for unit in network.units)
 
 
 def neuron_bounds(
-    network: Network, region: Any, unit: Unit, ranges: Intervals, lines: Mapping[Variable, Lines]
+    network: Network,
+    region: Any,
+    variable: Variable,
+    unit: Unit | None,
+    ranges: Intervals,
+    lines: Mapping[Variable, Lines | Planes],
 ) -> tuple[Array, Array]:
-    """Pre-activation bounds of a unit: CROWN within interval arithmetic, in the unit's shape."""
-    variable = unit.operand
+    """Bounds of every entry of a variable that `unit` reads: CROWN within interval arithmetic."""
     (lower, upper), exact = interval_at(network, region, variable, ranges)
     if exact:
         return lower, upper
     count = variable.size
     ends = lower.reshape(-1), upper.reshape(-1)
-    todo = ~_linear(unit, *ends)
-    block = min(_BLOCK, max(32, 1 << (count // 4).bit_length()))
+    todo = jnp.ones(count, bool) if unit is None else ~_linear(unit, *ends)
+    largest = _LARGEST if len(variable.shape) == 1 else _LARGEST_IN_IMAGE
+    block = min(largest, max(_SMALLEST, 1 << (count.bit_length() - 2)))
     blocks = -(-count // block)
     order = jnp.argsort(~todo, stable=True).astype(jnp.int32)
     order = jnp.pad(order, (0, blocks * block - count), mode="edge")
@@ -57,7 +67,8 @@ def neuron_bounds(
         )
         below = middle - half + constant
         low, high = ends
-        return low.at[rows].max(below[:block]), high.at[rows].min(-below[block:])
+        bottom, top = unknown_is_infinite(below[:block], -below[block:])
+        return low.at[rows].max(bottom), high.at[rows].min(top)
 
     used = (todo.sum() + block - 1) // block
     low, high = lax.fori_loop(0, used, tighten, ends)
@@ -85,7 +96,7 @@ def interval_at(
         ends = [box(o) for o in node.variables]
         boxes[v] = node.interval([e[0] for e in ends], [e[1] for e in ends], network.weights)
         # one step that mixes entries keeps the range of each of its outputs exact over a box
-        mixes = len(node.variables) > 1 or not (node.keeps_order or node.name in ("mul", "div"))
+        mixes = len(node.variables) > 1 or not (node.keeps_order or node.name in _ENTRYWISE)
         mixing[v] = max(mixing[o] for o in node.variables) + mixes
         return boxes[v]
 

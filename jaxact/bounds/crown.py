@@ -16,7 +16,7 @@ from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.units import bound_rows, relax_units, shaped
 from jaxact.tracing.affine import Affine, Variable
-from jaxact.tracing.graph import Network
+from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
 
 
@@ -96,11 +96,11 @@ def _ibp(network: Network, region: Any, spec: Any, sizes: tuple[Any, ...]) -> Bo
     straight = {source}
     intermediate = []
     for node in network.graph.nodes:
-        if isinstance(node, Affine):
+        if not isinstance(node, Unit):
             ends = [boxes[v] for v in node.variables]
             low, high = [e[0] for e in ends], [e[1] for e in ends]
             boxes[node.output] = node.interval(low, high, network.weights, sizes)
-            if straight.issuperset(node.variables):
+            if isinstance(node, Affine) and straight.issuperset(node.variables):
                 straight.add(node.output)
             continue
         if node.operand in straight and not region.is_box:

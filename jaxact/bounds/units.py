@@ -14,23 +14,31 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.bounds.backward import affine_part, both_sides, interval_of, lower_forms
-from jaxact.bounds.blocks import neuron_bounds
+from jaxact.bounds.backward import (
+    affine_part,
+    both_sides,
+    interval_of,
+    lower_forms,
+    unknown_is_infinite,
+)
+from jaxact.bounds.blocks import interval_at, neuron_bounds
+from jaxact.bounds.joint import maximum_planes, product_planes
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.tracing.affine import Variable
+from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network, Unit
+from jaxact.tracing.joint import Product
 from jaxact.tracing.ranges import unit_range
 
 
 @pytree()
 class Relaxed:
-    """What is known of one unit.
+    """What is known of one unit or product.
 
     Attributes:
-        box: (lower, upper) pre-activations.
-        lines: certified lines over the box.
+        box: (lower, upper) pre-activations; of a product one pair for each factor.
+        lines: certified lines over the box, or planes.
         range: (lower, upper) values.
     """
 
@@ -46,7 +54,7 @@ Known: TypeAlias = Mapping[Variable, Relaxed]
 def relax_units(
     network: Network, region: Any, *, sparse: bool = False
 ) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
-    """Box, lines and range of every unit, and the boxes in order.
+    """Box, lines and range of every unit and joint node, and the boxes of the units in order.
 
     `sparse` bounds neurons in blocks and skips what cannot matter: for wide layers where nothing
     is vmapped or differentiated in reverse.
@@ -54,14 +62,34 @@ def relax_units(
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
-    if shared and len({u.operand.dtype for u in units}) == 1:
-        known = _in_one_loop(network, region, sparse)
+    alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
+    if shared and alone and len({u.operand.dtype for u in units}) == 1:
+        known = _in_one_loop(network, region, sparse=sparse)
     else:
-        known = {}
-        for unit in units:
-            box = _box(network, region, unit, known, sparse)
-            known[unit.output] = _relaxed(unit.fn, box, unit.parameters(network.weights))
+        known = _one_by_one(network, region, sparse=sparse)
     return known, tuple(known[u.output].box for u in units)
+
+
+def _one_by_one(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
+    known: dict[Variable, Relaxed] = {}
+    for node in network.graph.nodes:
+        if isinstance(node, Affine):
+            continue
+        if isinstance(node, Unit):
+            box = _box(network, region, node.operand, known, unit=node, sparse=sparse)
+            known[node.output] = _relaxed(node.fn, box, node.parameters(network.weights))
+            continue
+        if isinstance(node, Product):
+            boxes = [_box(network, region, v, known, sparse=sparse) for v in node.variables]
+            planes = product_planes(*boxes)
+        else:
+            *ends, difference = node.variables
+            boxes = [_interval_box(network, region, v, known, sparse=sparse) for v in ends]
+            boxes.append(_box(network, region, difference, known, sparse=sparse))
+            planes = maximum_planes(node, boxes[-1])
+        value = node.interval(*zip(*boxes, strict=True), network.weights)
+        known[node.output] = Relaxed(tuple(boxes), planes, value)
+    return known
 
 
 def bound_rows(
@@ -89,7 +117,8 @@ def bound_rows(
         return (lower, upper), sides
     middle, half = region.linear(slopes)
     below = middle - half + shifts
-    lower, upper = jnp.maximum(lower, below[:count]), jnp.minimum(upper, -below[count:])
+    low, high = unknown_is_infinite(below[:count], -below[count:])
+    lower, upper = jnp.maximum(lower, low), jnp.minimum(upper, high)
     # at eps = 0 the two sides are one number, up to rounding
     return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
 
@@ -102,26 +131,45 @@ def shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, 
 def _box(
     network: Network,
     region: Any,
-    unit: Unit,
+    variable: Variable,
     known: Known,
-    sparse: bool,  # noqa: FBT001
+    *,
+    unit: Unit | None = None,
+    sparse: bool = False,
 ) -> tuple[Array, Array]:
+    """Bounds of a variable, `unit` being what reads it, if one does."""
+    moves = []  # copies of an array have the bounds of the array
+    while isinstance(node := network.graph.maker(variable), Affine) and node.copies:
+        moves.append(node)
+        (variable,) = node.variables
     if sparse:
         ranges = {v: k.range for v, k in known.items()}
-        return neuron_bounds(network, region, unit, ranges, {v: k.lines for v, k in known.items()})
-    bounds, _ = bound_rows(network, region, unit.operand, None, known)
-    return shaped(bounds, unit.operand.shape)
+        lines = {v: k.lines for v, k in known.items()}
+        lower, upper = neuron_bounds(network, region, variable, unit, ranges, lines)
+    else:
+        bounds, _ = bound_rows(network, region, variable, None, known)
+        lower, upper = shaped(bounds, variable.shape)
+    for node in reversed(moves):
+        lower, upper = node.interval([lower], [upper], network.weights)
+    return lower, upper
+
+
+def _interval_box(
+    network: Network, region: Any, variable: Variable, known: Known, *, sparse: bool
+) -> tuple[Array, Array]:
+    """The box by intervals from the nearest units alone, which costs no backward pass."""
+    ranges = {v: k.range for v, k in known.items()}
+    if sparse:
+        return interval_at(network, region, variable, ranges)[0]
+    forms = affine_part(network, variable)
+    return shaped(interval_of(*forms, ranges, network.graph.source, region), variable.shape)
 
 
 def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:
     return Relaxed(box, relax_unit(fn, *box, theta), unit_range(fn, *box, theta))
 
 
-def _in_one_loop(
-    network: Network,
-    region: Any,
-    sparse: bool,  # noqa: FBT001
-) -> dict[Variable, Relaxed]:
+def _in_one_loop(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
     """The same with one copy of each activation's relaxation in the program, not one per layer.
 
     The relaxation is most of the program, so this halves its compile time or better. Units are
@@ -142,7 +190,9 @@ def _in_one_loop(
 
     def stage(k: int) -> Any:
         def box(table: Any) -> tuple[Array, Array]:
-            ends = _box(network, region, units[k], known(table, k), sparse)
+            ends = _box(
+                network, region, units[k].operand, known(table, k), unit=units[k], sparse=sparse
+            )
             flat = [e.reshape(-1) for e in ends]
             # padded by a value that occurs, where the activation is defined
             low, high = (jnp.pad(e, (0, width - e.size), mode="edge") for e in flat)

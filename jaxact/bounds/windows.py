@@ -59,7 +59,7 @@ class Window:
             for (low, high), width, extent in zip(self.span, self.size, value.shape, strict=True)
         ]
         padded = jnp.pad(value, pads)
-        start = self.origin + np.array([p[0] for p in pads], np.int32)
+        start = self.origin + np.array([[p[0] for p in pads]], np.int32)
         return jax.vmap(lambda o: lax.dynamic_slice(padded, list(o), self.size))(start)
 
     def dot(self, value: Array) -> Array:
@@ -74,7 +74,7 @@ class Window:
         ]
         frame = jnp.zeros([n + a + b for n, (a, b) in zip(shape, pads, strict=True)])
         frame = frame.astype(self.values.dtype)
-        start = self.origin + np.array([p[0] for p in pads], np.int32)
+        start = self.origin + np.array([[p[0] for p in pads]], np.int32)
         full = jax.vmap(lambda v, o: lax.dynamic_update_slice(frame, v, list(o)))(
             self.values, start
         )
@@ -124,7 +124,7 @@ class Window:
             other.values, [d - b for d, b in zip(apart, begin, strict=True)], begin, end
         )
         span = tuple((low + b, high + b) for (low, high), b in zip(self.span, begin, strict=True))
-        return Window(total, self.origin + np.array(begin, np.int32), span)
+        return Window(total, self.origin + np.array([begin], np.int32), span)
 
 
 def one_hot(variable: Variable, index: Array) -> Window:
@@ -195,9 +195,9 @@ def _padded(window: Window, node: Affine, _: Sequence[Any]) -> list[Window] | No
         return None
     if any(interior for _, _, interior in config):
         return None
-    low = np.array([lo for lo, _, _ in config], np.int32)
-    span = tuple((a - lo, b - lo) for (a, b), lo in zip(window.span, low.tolist(), strict=True))
-    return [Window(window.values, window.origin - low, span)]
+    low = [lo for lo, _, _ in config]
+    span = tuple((a - lo, b - lo) for (a, b), lo in zip(window.span, low, strict=True))
+    return [Window(window.values, window.origin - np.array([low], np.int32), span)]
 
 
 def _dense_layer(window: Window, node: Affine, weights: Sequence[Any]) -> list[Array] | None:

@@ -1,4 +1,4 @@
-"""A JAX function as a graph of affine steps and elementwise units, and as what bounds a unit."""
+"""A JAX function as a graph of affine steps, units and products, and as what bounds a unit."""
 
 from __future__ import annotations
 
@@ -10,5 +10,7 @@ from jaxact.tracing.graph import Graph as Graph
 from jaxact.tracing.graph import Network as Network
 from jaxact.tracing.graph import Unit as Unit
 from jaxact.tracing.graph import trace as trace
+from jaxact.tracing.joint import Maximum as Maximum
+from jaxact.tracing.joint import Product as Product
 from jaxact.tracing.jets import jets as jets
 from jaxact.tracing.ranges import unit_range as unit_range

@@ -30,6 +30,7 @@ _PLAIN = frozenset(
 )
 _OFFSET = frozenset("add add_any concatenate dynamic_update_slice pad select_n sub".split())
 _REORDERS_NOTHING = frozenset("broadcast_in_dim convert_element_type copy reshape squeeze".split())
+_COPIES = frozenset("broadcast_in_dim copy reshape squeeze transpose".split())
 SUPPORTED = tuple(sorted(_PLAIN | set(_DATA)))
 
 
@@ -105,6 +106,11 @@ class Affine:
             return False
         shift = self.name in ("add", "sub") and len(self.variables) == 1
         return shift or self.name in _REORDERS_NOTHING
+
+    @property
+    def copies(self) -> bool:
+        """Whether every entry of the output is an entry of the one operand, and all occur."""
+        return self.name in _COPIES and len(self.operands) == 1
 
     def apply(self, values: Sequence[Any], weights: Sequence[Any]) -> Any:
         """The primitive at `values`, one for each of `variables`."""

@@ -7,6 +7,7 @@ equations that see the perturbed array.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxact.numerics import checks
-from jaxact.tracing.program import _LOGADDEXP, _shape_of
+from jaxact.tracing.program import LOGADDEXP, wiring
 
 ELEMENTWISE = frozenset(
     "abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy "
@@ -26,6 +27,7 @@ ELEMENTWISE = frozenset(
     "logaddexp select_n sign sin sinh sqrt square sub tan tanh xor".split()
 )
 _KEEPS_UNIFORM = ELEMENTWISE | {"broadcast_in_dim", "reshape", "squeeze", "transpose"}
+_IDENTITIES = frozenset("stop_gradient copy copy_p optimization_barrier name".split())
 _CALLS = ("call_jaxpr", "jaxpr", "fun_jaxpr")
 _OPENED = frozenset(
     "jit pjit closed_call core_call call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr "
@@ -69,7 +71,7 @@ class Known:
         """The one value of a uniform constant."""
         if not np.ndim(self.value):
             return self.value
-        return _evaluate(lambda v: v.reshape(-1)[0], self.value)
+        return evaluate(lambda v: v.reshape(-1)[0], self.value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,16 +111,21 @@ class Equation:
         """The operands that depend on the input."""
         return [o for o in self.operands if isinstance(o, Ref)]
 
+    def renamed(self, old: Ref, new: Ref) -> Equation:
+        """The same with one array for another."""
+        operands, outputs = (
+            tuple(new if o is old else o for o in side) for side in (self.operands, self.outputs)
+        )
+        return dataclasses.replace(self, operands=operands, outputs=outputs)
+
     @property
     def knowns(self) -> list[Known]:
         """The constant operands."""
         return [o for o in self.operands if isinstance(o, Known)]
 
 
-def flatten(
-    f: Callable[..., Any], shape: tuple[int, ...], dtype: Any
-) -> tuple[Ref, list[Equation], Any]:
-    """The input, the equations and the output (a `Ref`, or a `Known` if it ignores the input).
+def flatten(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> tuple[Equations, Ref, Any]:
+    """The equations, the input and the output (a `Ref`, or a `Known` if it ignores the input).
 
     Raises:
         ValueError: if f does not return exactly one array.
@@ -131,24 +138,52 @@ def flatten(
     leaves = jax.tree.leaves(out_shape)
     if len(leaves) != 1:
         raise ValueError(f"f must return one array, got a result with {len(leaves)} arrays")
-    walk = _Walk()
-    start = walk.fresh(shape, dtype)
-    (output,) = walk.open(closed.jaxpr, [_constant(c) for c in closed.consts], [start])
-    return start, walk.equations, output
+    program = Equations()
+    start = program.fresh(shape, dtype)
+    (output,) = program.open(closed.jaxpr, [_constant(c) for c in closed.consts], [start])
+    return program, start, output
 
 
-class _Walk:
+class Equations:
+    """Equations in order, each written once, and who makes which array."""
+
     def __init__(self) -> None:
         self.equations: list[Equation] = []
-        self.count = 0
+        self.maker: dict[Ref, Equation] = {}
+        self._numbers = itertools.count()
+        self._known: dict[Any, list[Ref]] = {}
+
+    def fork(self) -> Equations:
+        """An empty list that goes on with the same numbers and makers."""
+        other = Equations()
+        other.maker, other._numbers = self.maker, self._numbers
+        return other
 
     def fresh(self, shape: tuple[int, ...], dtype: Any) -> Ref:
-        self.count += 1
-        return Ref(self.count - 1, tuple(shape), np.dtype(dtype))
+        """A new array."""
+        return Ref(next(self._numbers), tuple(shape), np.dtype(dtype))
+
+    def call(self, f: Callable[..., Any], operands: Sequence[Any], where: str) -> Any:
+        """Append f of the operands; its result."""
+        like = [jax.ShapeDtypeStruct(np.shape(_array(o)), _array(o).dtype) for o in operands]
+        closed = jax.make_jaxpr(f)(*like)
+        consts = [_constant(c) for c in closed.consts]
+        (output,) = self.open(closed.jaxpr, consts, operands, where, fixed=True)
+        return output
 
     def open(
-        self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], where: str = ""
+        self,
+        jaxpr: Any,
+        consts: Sequence[Any],
+        args: Sequence[Any],
+        where: str = "",
+        *,
+        fixed: bool = False,
     ) -> list[Any]:
+        """Append what a jaxpr does to `args`; its results.
+
+        `where` is the place of the call; with `fixed` it is the place of everything inside.
+        """
         scope = dict(zip(jaxpr.constvars, consts, strict=True))
         scope.update(zip(jaxpr.invars, args, strict=True))
 
@@ -157,36 +192,89 @@ class _Walk:
 
         for eqn in jaxpr.eqns:
             operands = [read(v) for v in eqn.invars]
+            place = where if fixed else _where(eqn) or where
             inner = _inner(eqn)
             if inner is not None and _is_logaddexp(eqn, inner[0], operands):
-                outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-                self.emit(LogAddExp(), operands, outputs, eqn, where)
+                outputs = self._emit(LogAddExp(), {}, operands, eqn, place)
             elif inner is not None:
-                outputs = self.open(
-                    inner[0], [_constant(c) for c in inner[1]], operands, _where(eqn) or where
-                )
+                consts = [_constant(c) for c in inner[1]]
+                outputs = self.open(inner[0], consts, operands, place, fixed=fixed)
             elif all(isinstance(o, Known) for o in operands):
                 outputs = _fold(eqn, operands)
+            elif (same := _unchanged(eqn, operands)) is not None:
+                outputs = [same]
             else:
-                outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-                self.emit(eqn.primitive, operands, outputs, eqn, where)
+                outputs = self._emit(eqn.primitive, dict(eqn.params), operands, eqn, place)
             scope.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def emit(
-        self, primitive: Any, operands: Sequence[Any], outputs: Sequence[Ref], eqn: Any, call: str
-    ) -> None:
-        params = {} if isinstance(primitive, LogAddExp) else dict(eqn.params)
-        self.equations.append(
-            Equation(primitive, params, tuple(operands), tuple(outputs), _where(eqn) or call)
-        )
+    def _emit(
+        self, primitive: Any, params: dict[str, Any], operands: Sequence[Any], eqn: Any, place: str
+    ) -> list[Ref]:
+        """The arrays an equation makes: those of an equal one before it, if there is one."""
+        key = _key(primitive, params, operands)
+        if key is not None and key in self._known:
+            return self._known[key]
+        outputs = [self.fresh(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
+        equation = Equation(primitive, params, tuple(operands), tuple(outputs), place)
+        self.equations.append(equation)
+        self.maker.update(dict.fromkeys(outputs, equation))
+        if key is not None:
+            self._known[key] = outputs
+        return outputs
+
+
+def _array(operand: Any) -> Any:
+    return operand if isinstance(operand, Ref) else operand.value
+
+
+def _key(primitive: Any, params: dict[str, Any], operands: Sequence[Any]) -> Any:
+    """Equal for equations that compute the same; None where that cannot be told."""
+    names = []
+    for operand in operands:
+        if isinstance(operand, Ref):
+            names.append(operand.index)
+        elif operand.literal:
+            value = np.asarray(operand.value)
+            names.append((str(value.dtype), value.shape, value.tobytes()))
+        else:
+            names.append(("object", id(operand.value)))
+    key = (primitive, tuple(sorted(params.items())), tuple(names))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _unchanged(eqn: Any, operands: Sequence[Any]) -> Any:
+    """The operand that an equation hands on as it is, if it does."""
+    if eqn.primitive.name in _IDENTITIES and len(operands) == 1:
+        return operands[0]
+    if eqn.primitive.name == "select_n" and isinstance(operands[0], Known):
+        return _chosen(operands)
+    if eqn.primitive.name in ("max", "min"):
+        infinite = -np.inf if eqn.primitive.name == "max" else np.inf
+        for one, other in (operands, operands[::-1]):
+            if isinstance(one, Known) and one.concrete and np.all(np.asarray(one.value) == infinite):
+                return other if other.shape == tuple(eqn.outvars[0].aval.shape) else None
+    return None
+
+
+def _chosen(operands: Sequence[Any]) -> Any:
+    """The case of a select whose predicate is one known value throughout."""
+    which, cases = operands[0], operands[1:]
+    if not which.concrete:
+        return None
+    values = np.unique(np.asarray(which.value))
+    return cases[int(values[0])] if len(values) == 1 else None
 
 
 def _is_logaddexp(eqn: Any, body: Any, operands: Sequence[Any]) -> bool:
     return (
         eqn.primitive.name == "custom_jvp_call"
         and any(isinstance(o, Ref) for o in operands)
-        and _shape_of(body) == _LOGADDEXP
+        and wiring(body) == LOGADDEXP
     )
 
 
@@ -212,7 +300,7 @@ def _inner(eqn: Any) -> tuple[Any, Sequence[Any]] | None:
 def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
     bound = eqn.primitive.get_bind_params(eqn.params)
     functions, params = bound if isinstance(bound, tuple) else ((), bound)  # by JAX version
-    result = _evaluate(
+    result = evaluate(
         lambda *values: eqn.primitive.bind(*functions, *values, **params),
         *(o.value for o in operands),
     )
@@ -222,7 +310,8 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
     return [Known(r, keeps or np.ndim(r) == 0, literal) for r in results]
 
 
-def _evaluate(fn: Callable[..., Any], *values: Any) -> Any:
+def evaluate(fn: Callable[..., Any], *values: Any) -> Any:
+    """fn of constants, at once unless JAX traces one of them."""
     if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():

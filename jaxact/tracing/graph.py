@@ -1,4 +1,4 @@
-"""A JAX function as a graph of affine steps and elementwise units."""
+"""A JAX function as a graph of affine steps, elementwise units and products."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ from jaxact.tracing.affine import (
     is_affine,
 )
 from jaxact.tracing.elementwise import OWN, Constant, Elementwise, Op
-from jaxact.tracing.flatten import ELEMENTWISE, Equation, Known, Ref, flatten
+from jaxact.tracing.expand import EXPANDED, expand
+from jaxact.tracing.flatten import ELEMENTWISE, Equation, Equations, Known, Ref, flatten
+from jaxact.tracing.joint import Maximum, Product
+from jaxact.tracing.patterns import recognise
 
 _ARITHMETIC = ("add", "add_any", "sub", "mul", "div", "neg", "copy", "copy_p")
+_JOINT = ("mul", "max", "logaddexp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Unit:
     theta: tuple[Weight, ...]
     output: Variable
 
+    @property
+    def variables(self) -> tuple[Variable]:
+        """The operand, as every node names what it reads."""
+        return (self.operand,)
+
     def parameters(self, weights: Sequence[Any]) -> tuple[Any, ...]:
         """The values of theta."""
         return tuple(weights[t.index] for t in self.theta)
@@ -51,9 +60,13 @@ class Unit:
 class Graph:
     """The architecture: nodes in topological order. Equal graphs are compiled once."""
 
-    nodes: tuple[Affine | Unit, ...]
+    nodes: tuple[Affine | Unit | Product | Maximum, ...]
     source: Variable
     target: Variable
+
+    def maker(self, variable: Variable) -> Affine | Unit | Product | Maximum | None:
+        """The node that makes a variable; None for the source."""
+        return self._makers.get(variable)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def _parts(self) -> tuple[Any, ...]:
@@ -61,6 +74,7 @@ class Graph:
 
     def __post_init__(self) -> None:
         """Hash once: a jitted call compares graphs every time."""
+        object.__setattr__(self, "_makers", {node.output: node for node in self.nodes})
         object.__setattr__(self, "_hash", hash(self._parts))
 
     def __hash__(self) -> int:
@@ -139,12 +153,15 @@ class Network:
 
 
 def trace(f: Callable[..., Any], example: Any) -> Network:
-    """A JAX function of one array as a graph of affine steps and elementwise units.
+    """A JAX function of one array as a graph of affine steps, elementwise units and products.
 
     Calls are opened, what does not depend on the input is evaluated once, and the rest becomes
-    two kinds of node: primitives that are affine in the input, and maximal groups of elementwise
-    primitives that depend on one array of one shape. Such a group is an activation: gelu in ten
-    primitives is one unit, and so is any function of your own.
+    three kinds of node: primitives that are affine in the input, maximal groups of elementwise
+    primitives that depend on one array of one shape, and entrywise products of two arrays. Such
+    a group is an activation: gelu in ten primitives is one unit, and so is any function of your
+    own. What else takes several perturbed arrays is written in these: a maximum (pooling too) as
+    a sum with a relu, a quotient as a product with a reciprocal, a matrix product as a sum of
+    products, softmax by the differences of its inputs.
 
     The weights that f closes over are read now: after changing them in place (a Flax nnx module),
     trace again. A new trace with other weights has an equal graph, so nothing compiles again.
@@ -162,8 +179,8 @@ def trace(f: Callable[..., Any], example: Any) -> Network:
         TypeError: if f is not callable.
         ValueError: if the example is not floating, f returns more than one array, or ignores its
             input.
-        NotImplementedError: for a primitive that is neither affine nor elementwise in the input,
-            with its name, its source line and what is supported.
+        NotImplementedError: for a primitive that is none of these, with its name, its source line
+            and what is supported.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -171,9 +188,11 @@ def trace(f: Callable[..., Any], example: Any) -> Network:
         >>> trace(lambda x: jax.nn.silu(x @ w), jnp.zeros(3))
         Network((3,) -> (2,): dot_general, [logistic mul])
         >>> trace(lambda x: x / x.sum(), jnp.zeros(3))
+        Network((3,) -> (3,): reduce_sum, [div], broadcast_in_dim, product)
+        >>> trace(jnp.sort, jnp.zeros(3))
         Traceback (most recent call last):
         ...
-        NotImplementedError: no certified rule for 'div' of perturbed arrays ...
+        NotImplementedError: no certified rule for 'sort' of perturbed arrays ...
     """
     shape, dtype = _signature(example)
     if isinstance(f, Network):
@@ -182,10 +201,10 @@ def trace(f: Callable[..., Any], example: Any) -> Network:
         return f
     if not callable(f):
         raise TypeError(f"f must be a function of one array, got {f!r}")
-    source, equations, output = flatten(f, shape, dtype)
+    program, source, output = flatten(f, shape, dtype)
     if isinstance(output, Known):
         raise ValueError("f does not depend on its input")
-    return _Builder(source, _live(equations, output), output).network()
+    return _Builder(program, source, output).network()
 
 
 def _signature(example: Any) -> tuple[tuple[int, ...], Any]:
@@ -210,29 +229,58 @@ def _live(equations: Sequence[Equation], output: Ref) -> list[Equation]:
 class _Builder:
     """Groups equations into units (the rest must be affine) and numbers what they make."""
 
-    def __init__(self, source: Ref, equations: list[Equation], output: Ref) -> None:
-        self.source, self.equations, self.output = source, equations, output
-        self.maker = {ref: e for e in equations for ref in e.outputs}
+    def __init__(self, program: Equations, source: Ref, output: Ref) -> None:
+        self.program, self.source, self.output = program, source, output
+        self.equations: list[Equation] = []
         self.root: dict[Ref, Ref] = {source: source}
         self.straight: dict[Ref, bool] = {source: True}
         self.numbers: dict[Ref, Variable] = {}
-        self.nodes: list[Affine | Unit] = []
+        self.nodes: list[Affine | Unit | Product | Maximum] = []
         self.weights: list[Any] = []
 
     def network(self) -> Network:
-        for equation in self.equations:
-            self._find_root(equation)
+        for equation in self._recognised():
+            self._admit(equation)
+        self.equations = _live(self.equations, self.output)
         sinks = self._sinks()
         self._number(self.source)
         for equation in self.equations:
             first = equation.outputs[0]
             if self.root[first] is first:
-                self._affine(equation)
+                self._step(equation)
             elif first in sinks and first not in self.numbers:
                 self._unit(first)
         target = self.numbers[self.output]
         graph = Graph(tuple(self.nodes), self.numbers[self.source], target)
         return Network(tuple(self.weights), graph)
+
+    def _recognised(self) -> list[Equation]:
+        """The live equations, a softmax and its kin written by differences."""
+        found: list[Equation] = []
+        for equation in _live(self.program.equations, self.output):
+            match = recognise(equation, self.program.maker)
+            if match is None:
+                found.append(equation)
+            else:
+                found += self._rewritten(equation, match[0], [match[1]])
+        return _live(found, self.output)
+
+    def _rewritten(self, equation: Equation, f: Any, operands: Sequence[Any]) -> list[Equation]:
+        """Equations that make the equation's output as f of the operands."""
+        part = self.program.fork()
+        result = part.call(f, operands, equation.where)
+        return [e.renamed(result, equation.outputs[0]) for e in part.equations]
+
+    def _admit(self, equation: Equation) -> None:
+        """Take an equation that has a rule; another is written in such, if it can be."""
+        self._find_root(equation)
+        ruled = self.root[equation.outputs[0]] is not equation.outputs[0] or is_affine(equation)
+        other = None if ruled or _is_joint(equation) else expand(equation, self.program.maker)
+        if other is None:
+            self.equations.append(equation)
+            return
+        for part in self._rewritten(equation, *other):
+            self._admit(part)
 
     def _find_root(self, equation: Equation) -> None:
         for ref in equation.outputs:
@@ -272,7 +320,7 @@ class _Builder:
         if self.straight[sink]:
             for equation in group:
                 if equation.outputs[0] not in self.numbers:
-                    self._affine(equation)
+                    self._step(equation)
             return
         root = self.root[sink]
         traced = {id(k.value): k for e in group for k in e.knowns if not k.concrete}
@@ -290,7 +338,10 @@ class _Builder:
             raise _unsupported(group[-1], f"an elementwise unit must return {root.dtype}")
         self.nodes.append(Unit(fn, self.numbers[root], theta, self._number(sink)))
 
-    def _affine(self, equation: Equation) -> None:
+    def _step(self, equation: Equation) -> None:
+        if _is_joint(equation):
+            self._joint(equation)
+            return
         if not is_affine(equation):
             raise _unsupported(equation)
         if equation.name == "split":
@@ -299,6 +350,17 @@ class _Builder:
         operands = tuple(self._operand(o) for o in equation.operands)
         output = self._number(equation.outputs[0])
         self.nodes.append(Affine(equation.primitive, exact_params(equation), operands, output))
+
+    def _joint(self, equation: Equation) -> None:
+        first, second = (self.numbers[ref] for ref in equation.refs)
+        (made,) = equation.outputs
+        if equation.name == "mul":
+            self.nodes.append(Product((first, second), self._number(made)))
+            return
+        difference = self._number(self.program.fresh(made.shape, made.dtype))
+        self.nodes.append(Affine(jax.lax.sub_p, (), (first, second), difference))
+        smooth = equation.name == "logaddexp"
+        self.nodes.append(Maximum((first, second, difference), self._number(made), smooth))
 
     def _split(self, equation: Equation) -> None:
         axis, start = equation.params["axis"], 0
@@ -332,6 +394,12 @@ class _Builder:
     def _number(self, ref: Ref) -> Variable:
         self.numbers[ref] = Variable(len(self.numbers), ref.shape, str(ref.dtype))
         return self.numbers[ref]
+
+
+def _is_joint(equation: Equation) -> bool:
+    """Whether it is a product or a maximum of two perturbed arrays of one shape."""
+    shapes = {ref.shape for ref in equation.refs}
+    return equation.name in _JOINT and len(equation.refs) == 2 and len(shapes) == 1
 
 
 def _is_elementwise(equation: Equation) -> bool:
@@ -378,8 +446,8 @@ def _unsupported(equation: Equation, reason: str = "") -> NotImplementedError:
     return NotImplementedError(
         f"no certified rule for '{equation.name}' of perturbed arrays of shape {shapes}{place}"
         f"{': ' + reason if reason else ''}. Supported are elementwise functions of one array "
-        "(any composition; constants in it must be scalars), and what is affine in the input: "
-        f"{_listed(SUPPORTED)}."
+        f"(any composition; constants in it must be scalars), {_listed(EXPANDED)} of "
+        f"several, and what is affine in the input: {_listed(SUPPORTED)}."
     )
 
 

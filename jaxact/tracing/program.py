@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
-_LOGADDEXP = "max:0,1 sub:0,1 ne:3,3 add:0,1 abs:3 neg:6 exp:7 log1p:8 add:2,9 select_n:4,10,5"
+LOGADDEXP = "max:0,1 sub:0,1 ne:3,3 add:0,1 abs:3 neg:6 exp:7 log1p:8 add:2,9 select_n:4,10,5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Reader:
             jaxpr = getattr(inner, "jaxpr", inner)
             consts = [Known(_host(c)) for c in getattr(inner, "consts", ())]
             known = all(isinstance(o, Known) for o in operands)
-            if not known and _shape_of(jaxpr) == _LOGADDEXP:
+            if not known and wiring(jaxpr) == LOGADDEXP:
                 out = self.fresh()
                 self.steps.append(Step("logaddexp", {}, tuple(operands), out))
                 return [out]
@@ -183,7 +183,7 @@ def _evaluate(eqn: Any, operands: list[Any]) -> list[Any]:
     return list(result) if eqn.primitive.multiple_results else [result]
 
 
-def _shape_of(jaxpr: Any) -> str:
+def wiring(jaxpr: Any) -> str:
     """Primitives and wiring of a jaxpr as text, for recognising a known one."""
     if not jaxpr.eqns:
         return ""
