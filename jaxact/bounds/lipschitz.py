@@ -188,7 +188,7 @@ class _Jacobian:
             return [(part, part) for part in node.pull(lower, self.weights)]
         middle = node.pull((lower + upper) / 2, self.weights)
         half = node.pull_size((upper - lower) / 2, self.weights)
-        return [(m - h, m + h) for m, h in zip(middle, half, strict=True)]
+        return [_known(m - h, m + h) for m, h in zip(middle, half, strict=True)]
 
     def forward(self, start: Variable) -> Interval:
         """Bounds with respect to one variable, by tangents of its entries, of both signs."""
@@ -197,11 +197,7 @@ class _Jacobian:
         both = jnp.concatenate([eye, -eye])
         tangents = {start: jnp.broadcast_to(both[None], (count, *both.shape))}
         total = jnp.zeros((count, both.shape[0]), self.rows.dtype)
-        reached = False
         for node in self.nodes:
-            reached = reached or start in _operands(node) or start == self.source
-            if not reached:
-                continue
             if isinstance(node, Unit):
                 if node.operand in tangents:
                     tangents[node.output], lost = self.choose(node, tangents[node.operand])
@@ -233,8 +229,9 @@ class _Jacobian:
         return slope * tangent, cost.reshape(*cost.shape[:2], -1).sum(-1)
 
 
-def _operands(node: Any) -> list[Variable]:
-    return [node.operand] if isinstance(node, Unit) else node.variables
+def _known(lower: Array, upper: Array) -> Interval:
+    """NaN ends, out of infinite slopes, as infinite ones."""
+    return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
 
 
 def _add(found: dict[Variable, Interval], variable: Variable, part: Interval) -> None:
