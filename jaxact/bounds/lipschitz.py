@@ -77,7 +77,7 @@ def lipschitz_bound(
 
     Raises:
         ValueError: for arguments that do not fit.
-        NotImplementedError: for a product of two perturbed arrays, or a primitive without a rule.
+        NotImplementedError: for a product or maximum of two perturbed arrays, or a primitive without a rule.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -116,7 +116,7 @@ def mean_value(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
         >>> import jax.numpy as jnp
         >>> from jaxact.bounds import Ball
         >>> b = mean_value(lambda x: jnp.tanh(x).sum(), Ball(jnp.zeros(2), eps=0.5))
-        >>> float(b.lower), float(b.upper)
+        >>> round(float(b.lower), 5), round(float(b.upper), 5)
         (-1.0, 1.0)
 
     Source: Weng et al. 2018 (Fast-Lip), section 3.3; Hein & Andriushchenko 2017, theorem 2.1.
