@@ -77,7 +77,8 @@ def lipschitz_bound(
 
     Raises:
         ValueError: for arguments that do not fit.
-        NotImplementedError: for a product or maximum of two perturbed arrays, or a primitive without a rule.
+        NotImplementedError: for a product or maximum of two perturbed arrays, or a primitive
+            without a rule.
 
     Example:
         >>> import jax, jax.numpy as jnp
