@@ -106,6 +106,12 @@ def _cores(shape: Shape, side: int) -> tuple[tuple[int, int], ...]:
             runs[-1] = (runs[-1][0], k)
         else:
             runs.append((k, k))
+    # an outer straight piece that bends down into its neighbour is touched at its end alone
+    for outer, inner in ((0, 1), (-1, -2)):
+        if len(runs) > 1 and not shape.label[runs[outer][0] : runs[outer][1] + 1].any():
+            near = sorted((runs[outer], runs[inner]))
+            if near[0][1] + 1 == near[1][0]:
+                del runs[outer]
     return tuple(runs)
 
 
