@@ -91,7 +91,7 @@ def _variants(program: Any, ar: Arithmetic, a: Any, b: Any, theta: Any) -> list[
             shape = a.shape
             certain = jnp.broadcast_to(truth.yes | truth.no, shape)
             branches[key] = jnp.where(certain, jnp.broadcast_to(truth.yes, shape), taken)
-            low, high = restrict(key, taken, a, b, ar, theta)
+            low, high = restrict(key, a, b, ar, theta, way=taken)
             left = jnp.maximum(left, jnp.where(certain, a, low))
             right = jnp.minimum(right, jnp.where(certain, b, high))
         # two predicates may leave nothing of a cell; any part of it will do then

@@ -87,14 +87,16 @@ def _choices(program: Program) -> tuple[Any, ...]:
 
 def _key(step: Step) -> tuple[Any, ...]:
     def operand(value: Any) -> Any:
-        return ("constant", float(np.reshape(value.value, ()))) if isinstance(value, Known) else value
+        return (
+            ("constant", float(np.reshape(value.value, ()))) if isinstance(value, Known) else value
+        )
 
     scalar = all(not isinstance(i, Known) or np.size(i.value) == 1 for i in step.inputs)
     return (step.name, *map(operand, step.inputs)) if scalar else (step.output,)
 
 
 def restrict(
-    key: Any, way: bool, a: Any, b: Any, ar: Arithmetic, theta: tuple[Any, ...]  # noqa: FBT001
+    key: Any, a: Any, b: Any, ar: Arithmetic, theta: tuple[Any, ...], *, way: bool
 ) -> tuple[Any, Any]:
     """The part of cells [a, b] where a predicate like x > c can hold (`way`) or fail.
 
