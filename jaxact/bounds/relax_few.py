@@ -24,9 +24,7 @@ from jaxact.tracing.ranges import Table, range_from, table, turning
 _SIDES = (1, -1)
 
 
-def few_lines(
-    shape: Shape, both: tuple[Plan, Plan], lower: jax.Array, upper: jax.Array
-) -> Lines:
+def few_lines(shape: Shape, both: tuple[Plan, Plan], lower: jax.Array, upper: jax.Array) -> Lines:
     """Lines over vectors of intervals."""
     dtype = str(lower.dtype)
     ar = Arithmetic(jnp, dtype)
@@ -82,7 +80,10 @@ def shape_slack(shape: Shape, ar: Arithmetic, t: Any, l: Any, u: Any) -> Any:  #
 
 
 def _touch_points(
-    program: Program, both: tuple[Plan, Plan], l: Any, u: Any  # noqa: E741
+    program: Program,
+    both: tuple[Plan, Plan],
+    l: Any,  # noqa: E741
+    u: Any,
 ) -> list[list[Any]]:
     """For each side the touch points seen from l and from u (None where there is no map)."""
     maps = [(plan.from_left, plan.from_right) for plan in both]
@@ -146,7 +147,12 @@ class _Contact:
 
 
 def _contact(
-    plan: Plan, pieces: Table, seen: list[Any], l: Any, m: Any, u: Any  # noqa: E741
+    plan: Plan,
+    pieces: Table,
+    seen: list[Any],
+    l: Any,  # noqa: E741
+    m: Any,
+    u: Any,
 ) -> _Contact:
     if not plan.cores:
         return _Contact(l, u, (), (), None, None)
@@ -237,7 +243,12 @@ def _middle(a: Interval) -> Any:
 
 
 def _certificate(
-    ar: Arithmetic, pieces: Table, at: _Values, slope: Any, l: Any, u: Any  # noqa: E741
+    ar: Arithmetic,
+    pieces: Table,
+    at: _Values,
+    slope: Any,
+    l: Any,  # noqa: E741
+    u: Any,
 ) -> tuple[Any, Any]:
     """A certified lower bound of side * f - s x, both sides, and where it is nearly attained."""
     held = []

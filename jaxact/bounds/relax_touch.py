@@ -13,7 +13,7 @@ import functools
 
 import numpy as np
 
-from jaxact.tracing.analysis import CONCAVE, CONVEX, Shape
+from jaxact.tracing.analysis import CONCAVE, CONVEX, LINEAR, Shape
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
 
@@ -106,6 +106,13 @@ def _cores(shape: Shape, side: int) -> tuple[tuple[int, int], ...]:
             runs[-1] = (runs[-1][0], k)
         else:
             runs.append((k, k))
+    # an outer straight piece that bends down into its neighbour is touched at its end alone
+    for outer, inner in ((0, 1), (-1, -2)):
+        first, last = runs[outer] if len(runs) > 1 else (0, 1)
+        if first == last and shape.label[first] == LINEAR:
+            near = sorted((runs[outer], runs[inner]))
+            if near[0][1] + 1 == near[1][0]:
+                del runs[outer]
     return tuple(runs)
 
 
@@ -124,7 +131,7 @@ def _rise(shape: Shape, side: int, joint: int) -> float:
 
 
 def host(shape: Shape, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """f and f' in float64: the middles of their enclosures."""
+    """Values and slopes in float64: the middles of their enclosures."""
     with np.errstate(all="ignore"):
         parts = evaluate(shape.program, Arithmetic(np, np.float64), (x, x), order=1)
         f, slope = (
