@@ -8,11 +8,13 @@ from jaxact.bounds.attack import attack as attack
 from jaxact.bounds.attack import attack_radius as attack_radius
 from jaxact.bounds.crown import crown as crown
 from jaxact.bounds.crown import ibp as ibp
+from jaxact.bounds.fastlin import fastlin as fastlin
 from jaxact.bounds.forward import forward as forward
 from jaxact.bounds.hybrid import crown_ibp as crown_ibp
 from jaxact.bounds.hybrid import intersect as intersect
 from jaxact.bounds.problem import Bounds as Bounds
 from jaxact.bounds.problem import Radius as Radius
+from jaxact.bounds.quadratic import crown_quad as crown_quad
 from jaxact.bounds.radius import certified_radius as certified_radius
 from jaxact.bounds.regions import Ball as Ball
 from jaxact.bounds.regions import Box as Box

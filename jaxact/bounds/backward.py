@@ -36,7 +36,7 @@ def affine_part(network: Network, variable: Variable, rows: Any = None) -> tuple
     """
     count = variable.size if rows is None else rows.shape[0]
     constant = jnp.zeros(count, network.dtype)
-    return _Walk(network, {variable: rows}, constant).run(None)
+    return Walk(network, {variable: rows}, constant).run(None)
 
 
 def lower_forms(
@@ -65,7 +65,7 @@ def lower_forms(
         Rows over the input, an array (R, *shape) or a `Window`, and constants (R,).
     """
     source = network.graph.source
-    forms, constant = _Walk(network, forms, constant, sparse=sparse).run(lines)
+    forms, constant = Walk(network, forms, constant, sparse=sparse).run(lines)
     rows = forms.get(source)
     if source not in forms:
         return jnp.zeros((constant.shape[0], *source.shape), constant.dtype), constant
@@ -151,7 +151,7 @@ class Split:
         return jnp.concatenate([self.middle - self.spread, -(self.middle + self.spread)])
 
 
-class _Walk:
+class Walk:
     """One way back through the nodes.
 
     Attributes:

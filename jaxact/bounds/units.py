@@ -5,7 +5,7 @@ A unit's lines need its pre-activation interval, which needs the lines of the un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -52,9 +52,12 @@ class Relaxed:
 Known: TypeAlias = Mapping[Variable, Relaxed]
 """By the unit's output."""
 
+Relaxer: TypeAlias = Callable[[Any, Any, Any, tuple[Any, ...]], Lines]
+"""Certified lines of fn(x, *theta) from (fn, lower, upper, theta), such as `relax_unit`."""
+
 
 def relax_units(
-    network: Network, region: Any, *, sparse: bool = False
+    network: Network, region: Any, *, sparse: bool = False, relaxer: Relaxer = relax_unit
 ) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
     """Box, lines and range of every unit and joint node, and the boxes of the units in order.
 
@@ -66,20 +69,23 @@ def relax_units(
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
     alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
     if shared and alone and len({u.operand.dtype for u in units}) == 1:
-        known = _in_one_loop(network, region, sparse=sparse)
+        known = _in_one_loop(network, region, relaxer, sparse=sparse)
     else:
-        known = _one_by_one(network, region, sparse=sparse)
+        known = _one_by_one(network, region, relaxer, sparse=sparse)
     return known, tuple(known[u.output].box for u in units)
 
 
-def _one_by_one(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
+def _one_by_one(
+    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool
+) -> dict[Variable, Relaxed]:
     known: dict[Variable, Relaxed] = {}
     for node in network.graph.nodes:
         if isinstance(node, Affine):
             continue
         if isinstance(node, Unit):
             box = _box(network, region, node.operand, known, unit=node, sparse=sparse)
-            known[node.output] = _relaxed(node.fn, box, node.parameters(network.weights))
+            theta = node.parameters(network.weights)
+            known[node.output] = _relaxed(relaxer, node.fn, box, theta)
             continue
         if isinstance(node, Product):
             boxes = [_box(network, region, v, known, sparse=sparse) for v in node.variables]
@@ -109,7 +115,7 @@ def relax_inside(
     for node in network.graph.nodes:
         if isinstance(node, Unit):
             theta = node.parameters(network.weights)
-            known[node.output] = _relaxed(node.fn, boxes[node.operand], theta)
+            known[node.output] = _relaxed(relax_unit, node.fn, boxes[node.operand], theta)
         elif not isinstance(node, Affine):
             known[node.output] = relaxed_joint(network, node, [boxes[v] for v in node.variables])
     return known, tuple(boxes[u.operand] for u in network.units)
@@ -215,11 +221,15 @@ def _interval_box(
     return shaped(interval_of(*forms, ranges, network.graph.source, region), variable.shape)
 
 
-def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:
-    return Relaxed(box, relax_unit(fn, *box, theta), unit_range(fn, *box, theta))
+def _relaxed(
+    relaxer: Relaxer, fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()
+) -> Relaxed:
+    return Relaxed(box, relaxer(fn, *box, theta), unit_range(fn, *box, theta))
 
 
-def _in_one_loop(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
+def _in_one_loop(
+    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool
+) -> dict[Variable, Relaxed]:
     """The same with one copy of each activation's relaxation in the program, not one per layer.
 
     The relaxation is most of the program, so this halves its compile time or better. Units are
@@ -251,7 +261,7 @@ def _in_one_loop(network: Network, region: Any, *, sparse: bool) -> dict[Variabl
         return box
 
     stages = [stage(k) for k in range(len(units))]
-    relaxers = [lambda low, high, fn=fn: _relaxed(fn, (low, high)) for fn in kinds]
+    relaxers = [lambda low, high, fn=fn: _relaxed(relaxer, fn, (low, high)) for fn in kinds]
 
     def step(table: Any, index: tuple[Array, Array]) -> tuple[Any, None]:
         k, kind = index

@@ -165,10 +165,8 @@ class Affine:
             middle = self.apply(
                 [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
             )
-            constants = [_magnitude(o, weights, magnitudes) for o in self._constants]
-            radius = self._bind(
-                [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants
-            )
+            half = [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)]
+            radius = self.spread(half, weights, magnitudes)
             return middle - radius, middle + radius
         if self.name in ("neg", "sub"):
             flips = [self.name == "neg" or o is not self.operands[0] for o in self.variables]
@@ -176,6 +174,22 @@ class Affine:
             high = [lo if flip else u for lo, u, flip in zip(lower, upper, flips, strict=True)]
             return self.apply(low, weights), self.apply(high, weights)
         return self.apply(lower, weights), self.apply(upper, weights)
+
+    def spread(
+        self, radius: Sequence[Any], weights: Sequence[Any], magnitudes: Sequence[Any] = ()
+    ) -> Any:
+        """|W| radius + |b|: how far the output is from 0 where each variable is within `radius`."""
+        constants = [
+            _magnitude(o, weights, magnitudes)
+            if jnp.issubdtype(_constant(o, weights).dtype, jnp.floating)
+            else _constant(o, weights)
+            for o in self._constants
+        ]
+        if self.name == "neg":
+            return radius[0]
+        if self.name == "sub":
+            return sum([*radius, *constants])
+        return self._bind(radius, constants)
 
     @property
     def _constants(self) -> list[Any]:
