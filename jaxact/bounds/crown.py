@@ -13,6 +13,7 @@ from jaxact.bounds.batching import one_by_one
 from jaxact.bounds.blocks import is_wide
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
+from jaxact.bounds.sound import Method, sound_bounds
 from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import answer, bound_rows, relax_units, shaped
 from jaxact.tracing.affine import Affine, Variable
@@ -20,7 +21,9 @@ from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
 
 
-def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def crown(
+    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
+) -> Bounds:
     r"""Certified bounds of spec . f(x) over a region of inputs, by backward CROWN.
 
     Every elementwise unit is enclosed between two lines on its pre-activation interval, and the
@@ -39,12 +42,16 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
         region: a `Ball` or a `Box` of the input's shape.
         spec: rows of linear forms of the flattened outputs, shape (rows, outputs), such as
             `margin_spec(label, classes)`; None for the outputs themselves.
+        sound: allow for the rounding of every sum on the way (gamma_n bounds), so that the
+            bounds hold in real arithmetic for the network of the given weights and not only up
+            to rounding. Costs up to twice the time; compiles one program per layer.
 
     Returns:
         `Bounds` of shape (rows,), or of the output's shape without a spec.
 
     Raises:
-        ValueError: for a region or spec that does not fit.
+        ValueError: for a region or spec that does not fit, or with `sound` for sums too long for
+            the dtype (8e5 terms in float32).
         NotImplementedError: for a primitive with no certified rule.
 
     Example:
@@ -57,10 +64,15 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
 
     Source: Zhang et al. 2018, theorem 3.2 and corollary 3.3.
     """
-    return _crown(*prepare(f, region, spec))
+    network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method())
+    return _crown(network, region, spec)
 
 
-def ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def ibp(
+    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
+) -> Bounds:
     """Certified bounds of spec . f(x) over a region of inputs, by interval arithmetic.
 
     Cheaper than `crown` and looser, more so with depth. The spec is merged with the last affine
@@ -81,6 +93,8 @@ def ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
     Source: Gowal et al. 2018, section 3.
     """
     network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method("ibp", "ibp"))
     return _ibp(network, region, spec, magnitudes(network))
 
 

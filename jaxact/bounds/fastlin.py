@@ -11,12 +11,15 @@ import jax.numpy as jnp
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines, quotient
 from jaxact.bounds.relax_slopes import lines_with_slopes
+from jaxact.bounds.sound import Method, sound_bounds
 from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import answer, bound_rows, relax_units
 from jaxact.tracing.graph import Network
 
 
-def fastlin(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def fastlin(
+    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
+) -> Bounds:
     r"""Certified bounds of spec . f(x), by backward propagation with one slope a unit.
 
     Both lines around an activation over [l, u] have the slope of its chord,
@@ -38,7 +41,10 @@ def fastlin(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
     Source: Weng et al. 2018, "Towards fast computation of certified robustness for ReLU
     networks", section 3.3; Zhang et al. 2018, section 3.3.
     """
-    return _fastlin(*prepare(f, region, spec))
+    network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method(relaxer=chord_lines))
+    return _fastlin(network, region, spec)
 
 
 def chord_lines(fn: Callable[..., Any], lower: Any, upper: Any, theta: tuple[Any, ...]) -> Lines:

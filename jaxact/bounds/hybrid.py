@@ -13,12 +13,15 @@ import numpy as np
 from jaxact.bounds.crown import interval_boxes
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
+from jaxact.bounds.sound import Method, sound_bounds
 from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import answer, bound_rows, relax_inside
 from jaxact.tracing.graph import Network
 
 
-def crown_ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def crown_ibp(
+    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
+) -> Bounds:
     """Certified bounds of spec . f(x), by one backward CROWN pass over interval arithmetic.
 
     The pre-activation intervals come from interval arithmetic (as in `ibp`), only the rows of
@@ -41,6 +44,8 @@ def crown_ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
     networks".
     """
     network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method("ibp", "crown"))
     return _crown_ibp(network, region, spec, magnitudes(network))
 
 

@@ -75,13 +75,15 @@ def node_error(node: Any, sizes: Sequence[Any], weights: Sequence[Any]) -> Any:
     Pulling a row A through y = W x + b gives A W + d with |d| <= gamma |A| |W|, so d . x is at
     most |A| times gamma |W| |x|; the offset adds gamma |A| |b|.
     """
-    count = summands(node)
-    if not count and not node.has_offset:
-        return jnp.zeros(node.output.shape, node.output.dtype)
-    count = max(count, node.output.size if node.has_offset else 0) + 4
-    dtype = _narrowest(node)
-    error = gamma(count, dtype) * node.spread(sizes, weights)
-    return error + tiny(count, dtype)
+    count, dtype = summands(node), _narrowest(node)
+    error = jnp.zeros(node.output.shape, node.output.dtype)
+    if count:
+        spread = node.spread(sizes, weights)
+        error = error + gamma(count + 4, dtype) * spread + tiny(count + 4, dtype)
+    if node.has_offset:
+        long = node.output.size + 4
+        error = error + gamma(long, dtype) * jnp.abs(node.offset(weights)) + tiny(long, dtype)
+    return error
 
 
 def magnitude(box: tuple[Any, Any]) -> Any:
