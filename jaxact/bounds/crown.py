@@ -21,9 +21,7 @@ from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
 
 
-def crown(
-    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
-) -> Bounds:
+def crown(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False) -> Bounds:
     r"""Certified bounds of spec . f(x) over a region of inputs, by backward CROWN.
 
     Every elementwise unit is enclosed between two lines on its pre-activation interval, and the
@@ -70,9 +68,7 @@ def crown(
     return _crown(network, region, spec)
 
 
-def ibp(
-    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
-) -> Bounds:
+def ibp(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False) -> Bounds:
     """Certified bounds of spec . f(x) over a region of inputs, by interval arithmetic.
 
     Cheaper than `crown` and looser, more so with depth. The spec is merged with the last affine

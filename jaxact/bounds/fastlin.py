@@ -17,9 +17,7 @@ from jaxact.bounds.units import answer, bound_rows, relax_units
 from jaxact.tracing.graph import Network
 
 
-def fastlin(
-    f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False
-) -> Bounds:
+def fastlin(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False) -> Bounds:
     r"""Certified bounds of spec . f(x), by backward propagation with one slope a unit.
 
     Both lines around an activation over [l, u] have the slope of its chord,

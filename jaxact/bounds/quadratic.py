@@ -17,10 +17,23 @@ from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import Known, answer, bound_forms, bound_rows, relax_units
 from jaxact.numerics import checks
 from jaxact.tracing.affine import Variable
-from jaxact.tracing.elementwise import OWN, Constant, Elementwise, Op
+from jaxact.tracing.elementwise import OWN, Constant
 from jaxact.tracing.graph import Network, Unit
 
-_RELU = Elementwise((Op(lax.max_p, (), (0, Constant(0.0, OWN))),))
+_POSITIVE_PART = (lax.max_p, (), Constant(0.0, OWN))
+
+
+def _relu_shift(unit: Unit) -> float | None:
+    """The c of a unit max(x + c, 0); None for any other."""
+    *before, last = unit.fn.ops
+    if (last.primitive, last.params, last.operands[-1]) != _POSITIVE_PART or unit.theta:
+        return None
+    if not before and last.operands[0] == 0:
+        return 0.0
+    if len(before) > 1 or before[0].primitive != lax.add_p or last.operands[0] != 1:
+        return None
+    x, c = before[0].operands
+    return float(c.value) if x == 0 and isinstance(c, Constant) and c.dtype == OWN else None
 
 
 def crown_quad(
@@ -42,7 +55,7 @@ def crown_quad(
     bound and these. Differentiable, with the iterates held fixed: any z_t is sound.
 
     Args:
-        f: as in `crown`. The last elementwise unit must be a relu.
+        f: as in `crown`. The last elementwise unit must be relu(y) or relu(y + constant).
         region: as in `crown`: balls of any norm, and boxes.
         spec: as in `crown`.
         iterations: Frank-Wolfe steps, >= 1; the static number of steps of a compiled loop.
@@ -66,7 +79,7 @@ def crown_quad(
     """
     checks.integer("iterations", iterations, 1)
     network, region, spec = prepare(f, region, spec)
-    if not network.units or network.units[-1].fn != _RELU:
+    if not network.units or _relu_shift(network.units[-1]) is None:
         raise NotImplementedError(
             "crown_quad needs a relu as the last elementwise unit of f, got "
             f"{network!r}; use crown for other activations"
@@ -105,6 +118,7 @@ class _Quadratic:
     """Quadratic lower bounds of R forms, in the variables z that the last hidden layer reads.
 
     Attributes:
+        shift: the c of the last layer's relu(y + c); l, u: bounds of y + c.
         coefficients: of each form at each neuron, shape (R, neurons).
         curved: where a parabola enters.
         lines: (slope, intercept) of what enters elsewhere.
@@ -119,7 +133,12 @@ class _Quadratic:
         self.others = {v: part for v, part in forms.items() if v != unit.output}
         self.coefficients = forms[unit.output].reshape(constant.shape[0], -1)
         relaxed = known[unit.output]
-        self.l, self.u = (end.reshape(-1) for end in relaxed.box)
+        l, u = (end.reshape(-1) for end in relaxed.box)  # noqa: E741
+        self.eps = float(jnp.finfo(l.dtype).eps)
+        self.shift = _relu_shift(unit) or 0.0
+        slack = self.eps * (abs(self.shift) + jnp.maximum(jnp.abs(l), jnp.abs(u)))
+        slack = slack * (self.shift != 0)
+        self.l, self.u = l + self.shift - slack, u + self.shift + slack
         positive = self.coefficients > 0
         unstable = (self.l < 0) & (-self.l < self.u) & (self.u < -2 * self.l)
         self.curved = positive & unstable[None]
@@ -139,12 +158,13 @@ class _Quadratic:
     def tangent(self, y: Array) -> tuple[Forms, Array]:
         """Forms of z below the rows; they touch q where the pre-activations are y, (R, neurons)."""
         l, u = self.l[None], self.u[None]  # noqa: E741
-        y = jnp.clip(y, l, u)
+        y = jnp.clip(y + self.shift, l, u)
         slope = (2 * y - l) / self.width
         intercept = -(y**2) / self.width
         # outward by more than the rounding of both
-        size = (2 * jnp.abs(y) - l) / self.width * jnp.maximum(-l, u) - intercept
-        intercept = intercept - 8 * float(jnp.finfo(y.dtype).eps) * size
+        reach = jnp.maximum(-l, u) + abs(self.shift)
+        size = (2 * jnp.abs(y) - l) / self.width * reach - intercept
+        intercept = intercept + slope * self.shift - 8 * self.eps * size
         slope = jnp.where(self.curved, slope, self.lines[0])
         intercept = jnp.where(self.curved, intercept, self.lines[1])
         rows = (self.coefficients * slope).reshape(-1, *self.unit.operand.shape)
