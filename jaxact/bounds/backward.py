@@ -185,6 +185,7 @@ class Walk:
         return self.forms, self.constant
 
     def joint(self, node: Any, planes: Planes) -> None:
+        """Pull the rows back through a product's or maximum's planes."""
         rows = explicit(self.forms.pop(node.output), node.output)
         self.seen.pop(node.output, None)
         parts, shift = through_planes(rows, planes)
@@ -193,6 +194,7 @@ class Walk:
             self.add(variable, part, None)
 
     def unit(self, node: Unit, lines: Lines) -> None:
+        """Pull the rows back through a unit's lines."""
         rows = self.forms.pop(node.output)
         self.seen.pop(node.output, None)
         if isinstance(rows, Both) and not isinstance(rows.rows, Window):
@@ -210,6 +212,7 @@ class Walk:
         self.add(node.operand, rows, seen.reshape(-1) if self.sparse else None)
 
     def affine(self, node: Affine) -> None:
+        """Pull the rows back through an affine step."""
         rows = self.forms.pop(node.output)
         seen = self.seen.pop(node.output, None)
         if node.has_offset:
@@ -248,6 +251,7 @@ class Walk:
         return node.pull(rows, weights)
 
     def add(self, variable: Variable, rows: Any, seen: Any) -> None:
+        """Add rows to those of a variable."""
         if variable not in self.forms:
             self.forms[variable] = rows
             if seen is not None:

@@ -136,8 +136,9 @@ class _Quadratic:
         l, u = (end.reshape(-1) for end in relaxed.box)  # noqa: E741
         self.eps = float(jnp.finfo(l.dtype).eps)
         self.shift = _relu_shift(unit) or 0.0
-        slack = self.eps * (abs(self.shift) + jnp.maximum(jnp.abs(l), jnp.abs(u)))
-        slack = slack * (self.shift != 0)
+        slack = 0.0
+        if self.shift:
+            slack = self.eps * (abs(self.shift) + jnp.maximum(jnp.abs(l), jnp.abs(u)))
         self.l, self.u = l + self.shift - slack, u + self.shift + slack
         positive = self.coefficients > 0
         unstable = (self.l < 0) & (-self.l < self.u) & (self.u < -2 * self.l)

@@ -34,9 +34,12 @@ _COPIES = frozenset("broadcast_in_dim copy reshape squeeze transpose".split())
 SUPPORTED = tuple(sorted(_PLAIN | set(_DATA)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class Variable:
-    """An operand that depends on the input: its number, shape and dtype."""
+    """An operand that depends on the input: its number, shape and dtype.
+
+    Ordered by number, so that dictionaries of variables are pytrees.
+    """
 
     index: int
     shape: tuple[int, ...]

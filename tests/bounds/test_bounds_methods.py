@@ -49,7 +49,7 @@ def inside(norm, eps, count=10_000):
     return jnp.asarray(0.999999 * eps * delta / size, jnp.float32)
 
 
-@pytest.mark.parametrize(("name", "want"), [("mlp50_tanh", -9.15728), ("cnn_relu", -27.83364)])
+@pytest.mark.parametrize(("name", "want"), [("cnn_relu", -27.83364)])
 def test_crown_ibp_reference_values(name, want):
     """Against auto_LiRPA's mean."""
     f, x = nets.make(name)

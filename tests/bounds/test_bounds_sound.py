@@ -84,7 +84,7 @@ def test_sound_bounds_hold_on_corners_exactly(method):
     assert (sound.lower <= plain.lower + 1e-6).all()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6), st.floats(-6, 6), st.sampled_from([0.0, 1e-3, 0.3]))
 def test_sound_crown_is_below_exact_corners(seed, exponent, eps):
     """Nets of any scale, drawn; one compiled program serves them all."""
@@ -107,26 +107,40 @@ def test_sound_crown_is_below_exact_corners(seed, exponent, eps):
             assert not np.isfinite(high) or value <= Fraction(high)
 
 
-def test_every_kind_of_layer_and_region():
-    """Convolution, pooling, residual sums, products: sound is below plain, and close."""
+def test_every_kind_of_layer():
+    """Convolution, pooling, concatenation, scaling: sound is below plain, and close."""
     kernel = jnp.asarray(np.random.default_rng(2).standard_normal((2, 1, 2, 2)), jnp.float32)
 
     def f(x):
         y = jax.lax.conv_general_dilated(x.reshape(1, 1, 4, 4), kernel, (1, 1), "SAME")
-        y = jax.nn.silu(y + 0.1) * 2 - y / 3
+        y = jax.nn.relu(y + 0.1) * 2 - y / 3
         y = jax.lax.reduce_window(y, 0.0, jax.lax.add, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
         y = jnp.concatenate([y.reshape(-1), x[:2]])
-        return (y[:5] * jnp.tanh(y[5:])).sum(keepdims=True)
+        return jnp.stack([y[:5] - y[5:], y[5:]]).sum(axis=1)
 
     x = jnp.linspace(-1.0, 1.0, 16)
-    for norm in (1, 2, jnp.inf):
-        plain, sound = (crown(f, Ball(x, 0.1, norm), sound=s) for s in (False, True))
-        assert (sound.lower <= plain.lower + 1e-6).all()
-        np.testing.assert_allclose(sound.lower, plain.lower, rtol=1e-3, atol=1e-3)
-        np.testing.assert_allclose(sound.upper, plain.upper, rtol=1e-3, atol=1e-3)
+    plain, sound = (crown(f, Ball(x, 0.1, 2), sound=s) for s in (False, True))
+    assert (sound.lower <= plain.lower + 1e-6).all()
+    np.testing.assert_allclose(sound.lower, plain.lower, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sound.upper, plain.upper, rtol=1e-4, atol=1e-4)
 
 
 def test_sums_too_long_for_the_dtype_are_refused():
     """Rounding of 1e6 float16 terms certifies nothing."""
     with pytest.raises(ValueError, match="sound=True needs sums shorter than"):
         crown(lambda x: jnp.tanh(x).sum(), Ball(jnp.zeros(500, jnp.float16), 0.1), sound=True)
+
+
+def test_products_and_maxima_hold_at_points():
+    """Planes around products and maxima, attacked in float64."""
+
+    def f(x):
+        return (x[:2] * jnp.tanh(x[2:])).sum(keepdims=True) + jnp.maximum(x[0], 3 * x[1])
+
+    x = jnp.array([0.3, -0.2, 0.5, 1.0])
+    bounds = crown(f, Ball(x, 0.2), sound=True)
+    u = np.random.default_rng(0).uniform(-0.2, 0.2, (10_000, 4))
+    p = np.asarray(x, np.float64)[None] + np.where(np.abs(u) > 0.1, 0.2 * np.sign(u), u)
+    y = (p[:, :2] * np.tanh(p[:, 2:])).sum(1) + np.maximum(p[:, 0], 3 * p[:, 1])
+    assert float(bounds.lower[0]) <= y.min()
+    assert y.max() <= float(bounds.upper[0])
