@@ -12,10 +12,15 @@ from jaxact.bounds.distortion import Distortion as Distortion
 from jaxact.bounds.distortion import distortion as distortion
 from jaxact.bounds.falsify import Counterexample as Counterexample
 from jaxact.bounds.falsify import falsify as falsify
+from jaxact.bounds.fastlin import fastlin as fastlin
+from jaxact.bounds.forward import forward as forward
+from jaxact.bounds.hybrid import crown_ibp as crown_ibp
+from jaxact.bounds.hybrid import intersect as intersect
 from jaxact.bounds.lipschitz import Lipschitz as Lipschitz
 from jaxact.bounds.lipschitz import lipschitz_bound as lipschitz_bound
 from jaxact.bounds.lipschitz import mean_value as mean_value
 from jaxact.bounds.problem import Bounds as Bounds
+from jaxact.bounds.quadratic import crown_quad as crown_quad
 from jaxact.bounds.radius import Radius as Radius
 from jaxact.bounds.radius import certified_radius as certified_radius
 from jaxact.bounds.regions import Ball as Ball

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from jaxact.bounds.relax_lines import Lines, attach, quotient
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate, predicates, restrict
-from jaxact.tracing.program import plain, program_of
+from jaxact.tracing.program import Program, plain, program_of
 
 _CELLS = 32
 _CHOICES = 2
@@ -26,35 +27,22 @@ def cell_lines(
     program = program_of(fn, theta, traced=True)
     leaves = tuple(jax.tree.leaves(theta))
     held = jax.lax.stop_gradient(leaves)
-    size, dtype = lower.shape, lower.dtype
+    size = lower.shape
     lower, upper = lower.reshape(-1), upper.reshape(-1)
     l, u = jax.lax.stop_gradient((lower, upper))  # noqa: E741
-    ar = Arithmetic(jnp, dtype)
-    cuts = jnp.asarray(np.linspace(0, 1, _CELLS + 1), dtype)[:, None]
-    edges = jnp.clip(l[None] + (u - l)[None] * cuts, l[None], u[None])
-    edges = jnp.concatenate([edges[:-1], u[None]])
-    edges = jax.lax.cummax(edges, 0)
-    a, b = edges[:-1], edges[1:]
-    middles = jnp.clip(a + (b - a) / 2, l[None], u[None])
-    points = jnp.concatenate([edges, middles])
-    f = plain(program, points, held)
-    variants = _variants(program, ar, a, b, held)
+    points, f, sides = cells_between(program, l, u, held)
 
     m = l + (u - l) / 2
     slope_m = jax.jvp(lambda w: plain(program, w, held), (m,), (jnp.ones_like(m),))[1]
     results = []
-    for sign in (1.0, -1.0):
-        cells = [_Cells(ar, sign, *parts) for parts in variants]
+    for sign, bound in zip((1.0, -1.0), sides, strict=True):
         ia, ib = _bridge(points, sign * f, m)
         pick = [jnp.take_along_axis(v, i[None], 0)[0] for i in (ia, ib) for v in (points, f)]
         chord = quotient(sign * (pick[3] - pick[1]), pick[2] - pick[0], sign * slope_m)
         best: Any = None
         for kind, s in enumerate((sign * slope_m, chord, jnp.zeros_like(m))):
             s = jnp.where(jnp.isfinite(s), s, 0)
-            t, spot = cells[0].bound(s)
-            for other in cells[1:]:
-                bound, place = other.bound(s)
-                t, spot = jnp.minimum(t, bound), jnp.where(bound < t, place, spot)
+            t, spot = bound(s)
             gain = s * m + t
             new = (gain, s, t, spot, jnp.full(m.shape, kind))
             if best is None:
@@ -72,6 +60,36 @@ def cell_lines(
         s, t = attach(program, leaves, ends, sign, s, t, (a, b), kind == 0, spot)
         lines += [sign * s, sign * t]
     return jax.tree.map(lambda v: v.reshape(size), Lines(*lines))
+
+
+def cells_between(
+    program: Program, l: Any, u: Any, theta: tuple[Any, ...]  # noqa: E741
+) -> tuple[Any, Any, tuple[Callable[[Any], tuple[Any, Any]], ...]]:
+    """Cut intervals into cells.
+
+    Returns:
+        the cells' edges, then their middles, shape (points, N); f there, uncertified; and for f
+        and for -f the map of a slope s (N,) to a certified lower bound of f - s x over [l, u]
+        and the point that sets it.
+    """
+    ar = Arithmetic(jnp, l.dtype)
+    cuts = jnp.asarray(np.linspace(0, 1, _CELLS + 1), l.dtype)[:, None]
+    edges = jnp.clip(l[None] + (u - l)[None] * cuts, l[None], u[None])
+    edges = jnp.concatenate([edges[:-1], u[None]])
+    edges = jax.lax.cummax(edges, 0)
+    a, b = edges[:-1], edges[1:]
+    points = jnp.concatenate([edges, jnp.clip(a + (b - a) / 2, l[None], u[None])])
+    variants = _variants(program, ar, a, b, theta)
+
+    def bound(slope: Any, sign: float) -> tuple[Any, Any]:
+        t, spot = _Cells(ar, sign, *variants[0]).bound(slope)
+        for parts in variants[1:]:
+            other, place = _Cells(ar, sign, *parts).bound(slope)
+            t, spot = jnp.minimum(t, other), jnp.where(other < t, place, spot)
+        return t, spot
+
+    sides = tuple(functools.partial(bound, sign=sign) for sign in (1.0, -1.0))
+    return points, plain(program, points, theta), sides
 
 
 def _variants(program: Any, ar: Arithmetic, a: Any, b: Any, theta: Any) -> list[Any]:

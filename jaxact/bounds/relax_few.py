@@ -164,6 +164,7 @@ def _contact(
         from_u = jnp.clip(jnp.where(u <= pieces.right[first[1]], u, from_u), l, u)
     if len(plan.cores) == 2:
         # a bridge from core to core, and tangents to either side of it
+        from_l, from_u = jnp.asarray(from_l), jnp.asarray(from_u)
         left, right = jnp.minimum(m, from_u), jnp.maximum(m, from_l)
         a, b = jnp.where(m >= from_l, m, left), jnp.where(m <= from_u, m, right)
         return _Contact(a, b, (left, right), plan.cores, None, None)

@@ -25,7 +25,7 @@ _NEWTON_STEPS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class _Slots:
+class Slots:
     """The pieces and gaps that meet each interval; arrays (slots, N), clipped to [l, u]."""
 
     a: Any
@@ -39,7 +39,8 @@ class _Slots:
     few: Any
 
 
-def _slots(table: Table, l: Any, u: Any) -> _Slots:  # noqa: E741
+def slots_of(table: Table, l: Any, u: Any) -> Slots:  # noqa: E741
+    """The pieces and gaps that each interval meets, clipped to it."""
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
     label = jnp.asarray(table.label, jnp.int32)
@@ -64,7 +65,7 @@ def _slots(table: Table, l: Any, u: Any) -> _Slots:  # noqa: E741
     else:
         gap_a = gap_b = gap_low = gap_high = jnp.zeros((0, l.shape[0]), l.dtype)
         met = jnp.zeros((0, l.shape[0]), bool)
-    return _Slots(
+    return Slots(
         clip(left[index]), clip(right[index]), label[index],
         clip(gap_a), clip(gap_b), gap_low, gap_high, met, few,
     )  # fmt: skip
@@ -86,9 +87,9 @@ def piece_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
     inside = (l >= pieces.domain[0]) & (u <= pieces.domain[1])
     home = jnp.clip(jnp.zeros_like(l), pieces.domain[0], pieces.domain[1])
     l, u = jnp.where(inside, l, home), jnp.where(inside, u, home)  # noqa: E741
-    slots = _slots(pieces, l, u)
+    slots = slots_of(pieces, l, u)
     slope, touch, tangent = _slopes(shape.program, slots, l, u)
-    t, at = _certificate(shape, slots, l, u, slope, touch)
+    t, at = certificate(shape, slots, l, u, slope, touch)
     # a line that is worse at the midpoint than the range itself is not worth having
     worth = slope * _middle(l, u)[None] + t >= jax.lax.stop_gradient(jnp.stack([low, -high]))
     good = (inside & slots.few)[None] & jnp.isfinite(slope) & jnp.isfinite(t) & worth
@@ -119,7 +120,7 @@ def _sign(rank: int, like: Any) -> Any:
     return jnp.asarray(np.array([1.0, -1.0]).reshape((2,) + (1,) * rank), like.dtype)
 
 
-def _slopes(program: Program, slots: _Slots, l: Any, u: Any) -> tuple[Any, Any, Any]:  # noqa: E741
+def _slopes(program: Program, slots: Slots, l: Any, u: Any) -> tuple[Any, Any, Any]:  # noqa: E741
     """The slope of the supporting line at the midpoint, for f and for -f.
 
     Returns:
@@ -207,9 +208,9 @@ def _polish(program: Program, sign: Any, x: Any, m: Any, bridge: Any, slope_m: A
     return touch[:, 0], touch[:, 1], value[:, 0], value[:, 1]
 
 
-def _certificate(
+def certificate(
     shape: Shape,
-    slots: _Slots,
+    slots: Slots,
     l: Any,  # noqa: E741
     u: Any,
     slope: Any,
@@ -221,25 +222,17 @@ def _certificate(
     s = slope[:, None]
     a = jnp.broadcast_to(slots.a[None], (2, *slots.a.shape))
     b = jnp.broadcast_to(slots.b[None], (2, *slots.b.shape))
-    x = _minimisers(shape.program, sign, a, b, s, touch)
-    value, first = evaluate(shape.program, ar, (x, x), order=1)
-    value, first = _signed(value, ar), _signed(first, ar)
-    tilt = ar.sub(first, (s, s))
-    base = ar.sub(value, ar.mul((s, s), (x, x)))[0]
-    to_b = ar.mul(tilt, _nonnegative(ar.sub((b, b), (x, x))))[0]
-    to_a = ar.mul(ar.neg(tilt), _nonnegative(ar.sub((x, x), (a, a))))[0]
-    drop = jnp.minimum(jnp.minimum(to_a, to_b), 0)
-    by_tangent = ar.add((base, base), (drop, drop))[0]
-
     ends = jnp.stack([a, b])
     (raw,) = evaluate(shape.program, ar, (ends[:, 0], ends[:, 0]), order=0)
     held = _signed(tuple(jnp.stack([v, v], 1) for v in raw), ar, axis=1)
     by_end = ar.sub(held, ar.mul((s[None], s[None]), (ends, ends)))[0]
     lower_end = jnp.minimum(by_end[0], by_end[1])
 
-    convex = slots.label[None] * sign.astype(slots.label.dtype) == CONVEX
-    bound = jnp.where(convex, by_tangent, lower_end)
-    place = jnp.where(convex, x, jnp.where(by_end[0] <= by_end[1], a, b))
+    bound, place = lower_end, jnp.where(by_end[0] <= by_end[1], a, b)
+    if shape.label.any():  # some piece is convex, or concave and so convex for the other side
+        x, by_tangent = _by_tangent(shape, ar, sign, a, b, s, touch)
+        convex = slots.label[None] * sign.astype(slots.label.dtype) == CONVEX
+        bound, place = jnp.where(convex, by_tangent, bound), jnp.where(convex, x, place)
     if slots.gap_a.shape[0]:
         gap = _signed(tuple(jnp.stack([v, v]) for v in (slots.gap_low, slots.gap_high)), ar)
         lean = ar.mul((s, s), (slots.gap_a[None], slots.gap_b[None]))
@@ -251,6 +244,21 @@ def _certificate(
     t = jnp.take_along_axis(bound, best, 1)[:, 0]
     at = jnp.take_along_axis(place, best, 1)[:, 0]
     return shape_slack(shape, ar, t, l[None], u[None]), at
+
+
+def _by_tangent(
+    shape: Shape, ar: Arithmetic, sign: Any, a: Any, b: Any, s: Any, touch: Any
+) -> tuple[Any, Any]:
+    """A near minimiser of f - s x in each piece, and what the tangent there certifies."""
+    x = _minimisers(shape.program, sign, a, b, s, touch)
+    value, first = evaluate(shape.program, ar, (x, x), order=1)
+    value, first = _signed(value, ar), _signed(first, ar)
+    tilt = ar.sub(first, (s, s))
+    base = ar.sub(value, ar.mul((s, s), (x, x)))[0]
+    to_b = ar.mul(tilt, _nonnegative(ar.sub((b, b), (x, x))))[0]
+    to_a = ar.mul(ar.neg(tilt), _nonnegative(ar.sub((x, x), (a, a))))[0]
+    drop = jnp.minimum(jnp.minimum(to_a, to_b), 0)
+    return x, ar.add((base, base), (drop, drop))[0]
 
 
 def _nonnegative(a: Any) -> Any:
@@ -265,7 +273,10 @@ def _signed(a: Any, ar: Arithmetic, axis: int = 0) -> Any:
 
 
 def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any) -> Any:
-    """A point of each piece where f - s x is nearly least: the best of a few, then Newton."""
+    """A point of each piece where f - s x is nearly least: the best of a few, then Newton.
+
+    In a convex piece f' - s changes its sign once, so Newton is kept inside a bracket.
+    """
     near = jnp.clip(touch[:, :, None], a[:, None], b[:, None])
     grid = [a + (b - a) * w for w in (0.0, 0.25, 0.5, 0.75, 1.0)]
     points = jnp.concatenate([near, jnp.stack(grid, 1)], 1)
@@ -274,9 +285,14 @@ def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any)
     best = jnp.argmin(jnp.where(jnp.isnan(value), np.inf, value), 1)[:, None]
     x = jnp.take_along_axis(points, best, 1)[:, 0]
 
-    def step(_: Any, x: Any) -> Any:
+    def step(_: Any, state: Any) -> Any:
+        x, low, high = state
         _, slope, curvature = (sign * v for v in derivatives(program, x))
-        move = jnp.where(curvature > 0, (slope - s) / jnp.where(curvature > 0, curvature, 1), 0)
-        return jnp.clip(x - jnp.where(jnp.isfinite(move), move, 0), a, b)
+        low, high = jnp.where(slope < s, x, low), jnp.where(slope > s, x, high)
+        move = x - (slope - s) / jnp.where(curvature > 0, curvature, 1)
+        # on a flat stretch Newton leaps: halve the bracket instead
+        safe = (curvature > 0) & (move >= low) & (move <= high)
+        return jnp.where(safe, move, low + (high - low) / 2), low, high
 
-    return jax.lax.fori_loop(0, 3, step, x)
+    x, _, _ = jax.lax.fori_loop(0, _NEWTON_STEPS, step, (x, a, b))
+    return jnp.clip(x, a, b)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.numerics import checks
+from jaxact.tracing.affine import Variable
 
 
 def margin_spec(label: Any, classes: int) -> Float[Array, "rows classes"]:
@@ -41,6 +42,11 @@ def margin_spec(label: Any, classes: int) -> Float[Array, "rows classes"]:
     dtype = jnp.result_type(float)
     own = jax.nn.one_hot(label, classes, dtype=dtype)
     return own[None, :] - jax.nn.one_hot(others, classes, dtype=dtype)
+
+
+def spec_rows(spec: Any, target: Variable) -> Any:
+    """A spec as rows over the output variable; None stays None."""
+    return None if spec is None else spec.reshape(spec.shape[0], *target.shape)
 
 
 def check_labels(label: Any, classes: int, *, name: str = "label") -> None:

@@ -34,9 +34,12 @@ _COPIES = frozenset("broadcast_in_dim copy reshape squeeze transpose".split())
 SUPPORTED = tuple(sorted(_PLAIN | set(_DATA)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class Variable:
-    """An operand that depends on the input: its number, shape and dtype."""
+    """An operand that depends on the input: its number, shape and dtype.
+
+    Ordered by number, so that dictionaries of variables are pytrees.
+    """
 
     index: int
     shape: tuple[int, ...]
@@ -182,10 +185,8 @@ class Affine:
             middle = self.apply(
                 [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
             )
-            constants = [_magnitude(o, weights, magnitudes) for o in self._constants]
-            radius = self._bind(
-                [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants
-            )
+            half = [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)]
+            radius = self.spread(half, weights, magnitudes)
             return middle - radius, middle + radius
         if self.name in ("neg", "sub"):
             flips = [self.name == "neg" or o is not self.operands[0] for o in self.variables]
@@ -193,6 +194,22 @@ class Affine:
             high = [lo if flip else u for lo, u, flip in zip(lower, upper, flips, strict=True)]
             return self.apply(low, weights), self.apply(high, weights)
         return self.apply(lower, weights), self.apply(upper, weights)
+
+    def spread(
+        self, radius: Sequence[Any], weights: Sequence[Any], magnitudes: Sequence[Any] = ()
+    ) -> Any:
+        """|W| radius + |b|: how far the output is from 0 where each variable is within `radius`."""
+        constants = [
+            _magnitude(o, weights, magnitudes)
+            if jnp.issubdtype(_constant(o, weights).dtype, jnp.floating)
+            else _constant(o, weights)
+            for o in self._constants
+        ]
+        if self.name == "neg":
+            return radius[0]
+        if self.name == "sub":
+            return sum([*radius, *constants])
+        return self._bind(radius, constants)
 
     @property
     def _constants(self) -> list[Any]:
