@@ -21,7 +21,8 @@ def linear(x):
 
 
 def relu_net(x):
-    return jax.nn.relu(jax.nn.relu(x @ W[0]) @ W[1]) @ W[2]
+    h = jax.nn.relu(jax.nn.relu(x @ W[0]) @ W[1])
+    return jax.nn.relu(h @ W[1]) @ W[2]
 
 
 def residual(x):
@@ -62,7 +63,7 @@ def test_linear_nets_are_exact(norm, dual):
 @pytest.mark.parametrize(
     ("f", "regions", "tighten"),
     [
-        (relu_net, (Ball(X, 0.1, 2),), (0, 1)),
+        (relu_net, (Ball(KERNEL.reshape(-1)[:4], 2.0), Ball(X, 0.1, 2)), (0, 1)),
         (residual, (Ball(X, 0.3), Ball(X, 0.0)), (0, 1, 2)),
         (convolution, (Box(X - 0.4, X + 0.2),), (1,)),
     ],
