@@ -70,7 +70,8 @@ def crown_quad(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from jaxact.bounds import Ball, crown, crown_quad
-        >>> f = lambda x: jax.nn.relu(jnp.array([[1.0, 0.5], [0.5, -1.0]]) @ x + 0.1).sum()
+        >>> w = jnp.array([[1.0, 0.5], [0.5, -1.0]])
+        >>> f = lambda x: jax.nn.relu(w @ x + 0.1).sum() + x.sum()
         >>> ball = Ball(jnp.zeros(2), eps=0.5, norm=2)
         >>> bool(crown_quad(f, ball).lower > crown(f, ball).lower)
         True

@@ -101,8 +101,9 @@ def test_quadratic_certificate_is_below_the_least_value(norm):
         (last, quad.lower, linear.lower), (-last, -quad.upper, -linear.upper),
     ):  # fmt: skip
         q = curve @ np.maximum(rows, 0).T + above @ np.minimum(rows, 0).T
-        assert (np.asarray(got) <= q.min(0) + 1e-4).all()
-        assert (np.asarray(got) >= q.min(0) - 0.25 * np.abs(q.min(0)).max()).all()
+        # (where the linear bound is better, it is the answer)
+        assert (np.asarray(got) <= np.maximum(q.min(0), np.asarray(at_least)) + 1e-4).all()
+        assert (np.asarray(got) >= q.min(0) - 0.1 * np.abs(q.min(0)).max()).all()
         assert (got >= at_least).all()
     assert (quad.lower > linear.lower + 1e-2).any()
 

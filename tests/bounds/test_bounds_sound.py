@@ -116,7 +116,7 @@ def test_every_kind_of_layer():
         y = jax.nn.relu(y + 0.1) * 2 - y / 3
         y = jax.lax.reduce_window(y, 0.0, jax.lax.add, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
         y = jnp.concatenate([y.reshape(-1), x[:2]])
-        return jnp.stack([y[:5] - y[5:], y[5:]]).sum(axis=1)
+        return y[:5] - y[5:]
 
     x = jnp.linspace(-1.0, 1.0, 16)
     plain, sound = (crown(f, Ball(x, 0.1, 2), sound=s) for s in (False, True))
@@ -126,9 +126,9 @@ def test_every_kind_of_layer():
 
 
 def test_sums_too_long_for_the_dtype_are_refused():
-    """Rounding of 1e6 float16 terms certifies nothing."""
+    """The rounding of a million terms certifies nothing in float32."""
     with pytest.raises(ValueError, match="sound=True needs sums shorter than"):
-        crown(lambda x: jnp.tanh(x).sum(), Ball(jnp.zeros(500, jnp.float16), 0.1), sound=True)
+        ibp(lambda x: x.sum() * 2, Ball(jnp.zeros(1_000_000), 0.1), sound=True)
 
 
 def test_products_and_maxima_hold_at_points():
