@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxact.bounds.alpha import alpha_crown as alpha_crown
 from jaxact.bounds.attack import Attack as Attack
 from jaxact.bounds.attack import AttackRadius as AttackRadius
 from jaxact.bounds.attack import attack as attack

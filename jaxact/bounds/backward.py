@@ -57,7 +57,8 @@ def lower_forms(
         forms: what to bound, by variable. R rows in `Both` are bounded from both sides: they
             give 2 R lower forms, of the rows and of their negatives.
         constant: of shape (R,), or (2 R,).
-        lines: of every unit, by its output.
+        lines: of every unit, by its output; with a leading axis of R, every row has its own
+            (then forms must be explicit).
         sparse: leave out of a dense layer's product what no row can see; only worth it where
             nothing is vmapped, and without reverse derivatives.
 
@@ -202,14 +203,17 @@ class Walk:
             self.constant = self.constant + shift
             self.add(node.operand, split, None)
             return
-        rows = explicit(rows, node.output, window=True)
-        if isinstance(rows, Window):
+        own = jnp.ndim(lines.lower_slope) > len(node.output.shape)  # lines of each row
+        rows = explicit(rows, node.output, window=not own)
+        if own:
+            rows, shift = _through_own_lines(rows, lines)
+        elif isinstance(rows, Window):
             rows, shift = rows.through_lines(lines)
         else:
             rows, shift = _through_lines(rows, lines)
         self.constant = self.constant + shift
         seen = (lines.lower_slope != 0) | (lines.upper_slope != 0)
-        self.add(node.operand, rows, seen.reshape(-1) if self.sparse else None)
+        self.add(node.operand, rows, seen.reshape(-1) if self.sparse and not own else None)
 
     def affine(self, node: Affine) -> None:
         """Pull the rows back through an affine step."""
@@ -290,6 +294,14 @@ def _through_lines(rows: Array, line: Lines) -> tuple[Array, Array]:
     slopes = positive * line.lower_slope[None] + negative * line.upper_slope[None]
     shift = inner(positive, line.lower_intercept) + inner(negative, line.upper_intercept)
     return slopes, shift
+
+
+def _through_own_lines(rows: Array, line: Lines) -> tuple[Array, Array]:
+    """`_through_lines` where every row has lines of its own."""
+    positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
+    slopes = positive * line.lower_slope + negative * line.upper_slope
+    shift = positive * line.lower_intercept + negative * line.upper_intercept
+    return slopes, shift.reshape(shift.shape[0], -1).sum(1)
 
 
 def _split(rows: Array, line: Lines) -> tuple[Split, Array]:

@@ -40,7 +40,7 @@ class Slots:
 
 
 def slots_of(table: Table, l: Any, u: Any) -> Slots:  # noqa: E741
-    """The pieces and gaps that each interval meets, clipped to it."""
+    """The pieces and gaps of a function that meet each interval [l, u]."""
     n = len(table.left)
     left, right = jnp.asarray(table.left), jnp.asarray(table.right)
     label = jnp.asarray(table.label, jnp.int32)
@@ -230,7 +230,7 @@ def certificate(
 
     bound, place = lower_end, jnp.where(by_end[0] <= by_end[1], a, b)
     if shape.label.any():  # some piece is convex, or concave and so convex for the other side
-        x, by_tangent = _by_tangent(shape, ar, sign, a, b, s, touch)
+        x, by_tangent = _by_tangents(shape, ar, sign, a, b, s, touch)
         convex = slots.label[None] * sign.astype(slots.label.dtype) == CONVEX
         bound, place = jnp.where(convex, by_tangent, bound), jnp.where(convex, x, place)
     if slots.gap_a.shape[0]:
@@ -240,25 +240,46 @@ def certificate(
         bound = jnp.concatenate([bound, in_gap], 1)
         spot = jnp.broadcast_to(slots.gap_a[None], in_gap.shape)
         place = jnp.concatenate([place, spot], 1)
-    best = jnp.argmin(bound, 1)[:, None]
-    t = jnp.take_along_axis(bound, best, 1)[:, 0]
-    at = jnp.take_along_axis(place, best, 1)[:, 0]
+    t, at = bound[:, 0], place[:, 0]
+    for k in range(1, bound.shape[1]):  # argmin and a gather are far slower than comparisons
+        at = jnp.where(bound[:, k] < t, place[:, k], at)
+        t = jnp.minimum(t, bound[:, k])
     return shape_slack(shape, ar, t, l[None], u[None]), at
 
 
-def _by_tangent(
+def _by_tangents(
     shape: Shape, ar: Arithmetic, sign: Any, a: Any, b: Any, s: Any, touch: Any
 ) -> tuple[Any, Any]:
-    """A near minimiser of f - s x in each piece, and what the tangent there certifies."""
-    x = _minimisers(shape.program, sign, a, b, s, touch)
+    """A near minimiser of f - s x in each convex piece, and what two tangents certify.
+
+    On [a, b] f - s x is above both tangents, so above every mean of them; the level one is best,
+    and exact at a kink between them. A tangent alone is best where both lean to one side.
+    """
+    x = jnp.stack(_around_minimum(shape.program, sign, a, b, s, touch))
     value, first = evaluate(shape.program, ar, (x, x), order=1)
-    value, first = _signed(value, ar), _signed(first, ar)
-    tilt = ar.sub(first, (s, s))
-    base = ar.sub(value, ar.mul((s, s), (x, x)))[0]
-    to_b = ar.mul(tilt, _nonnegative(ar.sub((b, b), (x, x))))[0]
-    to_a = ar.mul(ar.neg(tilt), _nonnegative(ar.sub((x, x), (a, a))))[0]
-    drop = jnp.minimum(jnp.minimum(to_a, to_b), 0)
-    return x, ar.add((base, base), (drop, drop))[0]
+    value, first = _signed(value, ar, 1), _signed(first, ar, 1)
+    a, b, slope = a[None], b[None], s[None]
+    held, tilt = ar.sub(value, ar.mul((slope, slope), (x, x))), ar.sub(first, (slope, slope))
+    at_a = ar.sub(held, ar.mul(tilt, _nonnegative(ar.sub((x, x), (a, a)))))[0]
+    at_b = ar.add(held, ar.mul(tilt, _nonnegative(ar.sub((b, b), (x, x)))))[0]
+    alone = jnp.minimum(at_a, at_b)
+    lean = (tilt[0] + tilt[1]) / 2
+    share = jnp.clip(quotient(lean[1], lean[1] - lean[0], jnp.ones_like(lean[0])), 0, 1)
+    weight = ar.sub((jnp.ones_like(share), jnp.ones_like(share)), (share, share))
+    means = []
+    for end in (at_a, at_b):
+        first_part = ar.mul((share, share), (end[0], end[0]))
+        means.append(ar.add(first_part, ar.mul(weight, (end[1], end[1])))[0])
+    mean = jnp.minimum(*means)
+    mean = jnp.where(jnp.isnan(mean), -np.inf, mean)
+    bound = jnp.maximum(mean, jnp.maximum(alone[0], alone[1]))
+    # the minimiser: where the tangents meet, at a kink, else one of the points
+    base = held[0] - lean * x
+    meet = jnp.clip(quotient(base[0] - base[1], lean[1] - lean[0], x[0]), x[0], x[1])
+    level = sign * plain(shape.program, meet) - s * meet
+    place = jnp.where(held[0][0] <= held[0][1], x[0], x[1])
+    place = jnp.where(level < jnp.minimum(held[0][0], held[0][1]), meet, place)
+    return place, bound
 
 
 def _nonnegative(a: Any) -> Any:
@@ -272,27 +293,21 @@ def _signed(a: Any, ar: Arithmetic, axis: int = 0) -> Any:
     return tuple(jnp.concatenate([p, q], axis) for p, q in zip(plus, minus, strict=True))
 
 
-def _minimisers(program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any) -> Any:
-    """A point of each piece where f - s x is nearly least: the best of a few, then Newton.
-
-    In a convex piece f' - s changes its sign once, so Newton is kept inside a bracket.
-    """
-    near = jnp.clip(touch[:, :, None], a[:, None], b[:, None])
-    grid = [a + (b - a) * w for w in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    points = jnp.concatenate([near, jnp.stack(grid, 1)], 1)
-    points = jnp.clip(points, a[:, None], b[:, None])
-    value = sign[:, None] * plain(program, points) - s[:, None] * points
-    best = jnp.argmin(jnp.where(jnp.isnan(value), np.inf, value), 1)[:, None]
-    x = jnp.take_along_axis(points, best, 1)[:, 0]
+def _around_minimum(
+    program: Program, sign: Any, a: Any, b: Any, s: Any, touch: Any
+) -> tuple[Any, Any]:
+    """Two points of each piece with the minimum of f - s x between them, by bracketed Newton."""
+    # beside the touch point: at a kink there is no derivative to go by
+    x = jnp.clip(touch[:, 0][:, None] + (b - a) * 0.0027, a, b)
 
     def step(_: Any, state: Any) -> Any:
         x, low, high = state
         _, slope, curvature = (sign * v for v in derivatives(program, x))
-        low, high = jnp.where(slope < s, x, low), jnp.where(slope > s, x, high)
+        low, high = jnp.where(slope <= s, x, low), jnp.where(slope >= s, x, high)
         move = x - (slope - s) / jnp.where(curvature > 0, curvature, 1)
         # on a flat stretch Newton leaps: halve the bracket instead
         safe = (curvature > 0) & (move >= low) & (move <= high)
         return jnp.where(safe, move, low + (high - low) / 2), low, high
 
-    x, _, _ = jax.lax.fori_loop(0, _NEWTON_STEPS, step, (x, a, b))
-    return jnp.clip(x, a, b)
+    _, low, high = jax.lax.fori_loop(0, _NEWTON_STEPS, step, (x, a, b))
+    return low, high

@@ -16,7 +16,7 @@ import numpy as np
 from jaxact.bounds.relax_cells import cells_between
 from jaxact.bounds.relax_lines import Lines, quotient
 from jaxact.bounds.relax_pieces import certificate, slots_of
-from jaxact.tracing.analysis import analyse
+from jaxact.tracing.analysis import analyse, analyse_linear
 from jaxact.tracing.program import Program, plain, program_of
 from jaxact.tracing.ranges import carry, is_traced, table, unit_range
 
@@ -134,7 +134,7 @@ def slope_ranges(
 
 def _by_pieces(fn: Any, theta: Any, ends: Any) -> tuple[Program, Any, Any, Any]:
     """The program, where its analysis holds, ends moved to where it does, and the certificate."""
-    shape = analyse(fn, theta)
+    shape = analyse_linear(fn, theta) or analyse(fn, theta)
     pieces = table(shape, str(ends[0].dtype))
     if not len(pieces.left):
         return shape.program, jnp.zeros(ends[0].shape, bool), ends, lambda s: (s * 0, s * 0)

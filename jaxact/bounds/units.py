@@ -55,28 +55,36 @@ Known: TypeAlias = Mapping[Variable, Relaxed]
 Relaxer: TypeAlias = Callable[[Any, Any, Any, tuple[Any, ...]], Lines]
 """Certified lines of fn(x, *theta) from (fn, lower, upper, theta), such as `relax_unit`."""
 
+Refine: TypeAlias = Callable[[Variable, tuple[Array, Array], Known], tuple[Array, Array]]
+"""A better box for a variable, from the box it has and what is known before it."""
+
 
 def relax_units(
-    network: Network, region: Any, *, sparse: bool = False, relaxer: Relaxer = relax_unit
+    network: Network,
+    region: Any,
+    *,
+    sparse: bool = False,
+    relaxer: Relaxer = relax_unit,
+    refine: Refine | None = None,
 ) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
     """Box, lines and range of every unit and joint node, and the boxes of the units in order.
 
     `sparse` bounds neurons in blocks and skips what cannot matter: for wide layers where nothing
-    is vmapped or differentiated in reverse.
+    is vmapped or differentiated in reverse. `refine` improves the box of a unit's operand.
     """
     units = network.units
     kinds = {u.fn for u in units}
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
     alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
-    if shared and alone and len({u.operand.dtype for u in units}) == 1:
+    if refine is None and shared and alone and len({u.operand.dtype for u in units}) == 1:
         known = _in_one_loop(network, region, relaxer, sparse=sparse)
     else:
-        known = _one_by_one(network, region, relaxer, sparse=sparse)
+        known = _one_by_one(network, region, relaxer, sparse=sparse, refine=refine)
     return known, tuple(known[u.output].box for u in units)
 
 
 def _one_by_one(
-    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool
+    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool, refine: Refine | None
 ) -> dict[Variable, Relaxed]:
     known: dict[Variable, Relaxed] = {}
     for node in network.graph.nodes:
@@ -84,6 +92,8 @@ def _one_by_one(
             continue
         if isinstance(node, Unit):
             box = _box(network, region, node.operand, known, unit=node, sparse=sparse)
+            if refine is not None:
+                box = refine(node.operand, box, known)
             theta = node.parameters(network.weights)
             known[node.output] = _relaxed(relaxer, node.fn, box, theta)
             continue

@@ -87,6 +87,26 @@ def analyse(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> Shape:
     return _cached(fn, _freeze(theta))
 
 
+def analyse_linear(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> Shape | None:
+    """`analyse`, cut at every kink, if all pieces are linear then (relu: two); None otherwise.
+
+    Such a function differs from a line most at its kinks and at the ends of the interval.
+
+    Example:
+        >>> import jax
+        >>> linear = analyse_linear(jax.nn.relu)
+        >>> len(linear.left), analyse_linear(jax.nn.gelu) is None
+        (2, True)
+    """
+    shape = _cut(fn, _freeze(theta))
+    return None if shape.label.any() or not len(shape.label) else shape
+
+
+@functools.lru_cache(maxsize=512)
+def _cut(fn: Callable[..., Any], key: Any) -> Shape:
+    return analyse_program(program_of(fn, _unfreeze(key)), whole=False)
+
+
 def _freeze(theta: Any) -> Any:
     """Theta as a hashable value."""
     if isinstance(theta, tuple | list):
@@ -105,13 +125,13 @@ def _unfreeze(key: Any) -> Any:
     return key
 
 
-def analyse_program(program: Program) -> Shape:
-    """The shape of a program of one input."""
+def analyse_program(program: Program, *, whole: bool = True) -> Shape:
+    """The shape of a program of one input; `whole` keeps one curved piece in spite of kinks."""
     edges = _first_edges(program.constants)
     curved = _decide(program, edges, 2)
     moving = _decide(program, edges, 1)
     low, high = curved.domain
-    left, right, label, slack = _merge(program, curved)
+    left, right, label, slack = _merge(program, curved, whole=whole)
     turn_low, turn_high = _turns(moving)
     return Shape(
         program, low, high, left, right, label, slack,
@@ -217,7 +237,9 @@ def _connected(a: np.ndarray, b: np.ndarray, bad: np.ndarray) -> slice:
     return slice(*best)
 
 
-def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def _merge(
+    program: Program, cells: _Cells, *, whole: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Join neighbouring cells to pieces.
 
     Pieces end at kinks, where a line may touch, unless the whole domain is one piece with kinks
@@ -227,8 +249,8 @@ def _merge(program: Program, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.
         empty = np.zeros(0)
         return empty, empty, np.zeros(0, int), 0.0
     joints = _joints(program, cells)
-    whole = _join(cells, joints, kinks=True)
-    return whole if len(whole[0]) == 1 else _join(cells, joints, kinks=False)
+    joined = _join(cells, joints, kinks=True)
+    return joined if whole and len(joined[0]) == 1 else _join(cells, joints, kinks=False)
 
 
 def _join(cells: _Cells, joints: Any, *, kinks: bool) -> Any:
