@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from jaxact.bounds.alpha import alpha_crown
 from jaxact.bounds.crown import crown, ibp
+from jaxact.bounds.fastlin import fastlin
+from jaxact.bounds.forward import forward
+from jaxact.bounds.hybrid import crown_ibp
 from jaxact.bounds.problem import Bounds
 
-METHODS: dict[str, Callable[..., Bounds]] = {"crown": crown, "ibp": ibp}
+METHODS: dict[str, Callable[..., Bounds]] = {
+    "crown": crown,
+    "ibp": ibp,
+    "crown_ibp": crown_ibp,
+    "fastlin": fastlin,
+    "forward": forward,
+    "alpha_crown": alpha_crown,
+}
 
 
 def find_method(method: Any) -> Callable[..., Bounds]:

@@ -21,15 +21,11 @@ from jaxact.tracing.graph import Network
 from jaxact.tracing.ranges import down, up
 
 
-def _methods() -> dict[str, Callable[..., Any]]:
-    known: dict[str, Callable[..., Any]] = {"ibp": bounds.ibp, "crown": bounds.crown}
-    alpha = getattr(bounds, "alpha_crown", None)
-    if alpha is not None:
-        known["alpha"] = functools.partial(alpha, intermediate=True)
-    return known
-
-
-METHODS = _methods()
+METHODS: dict[str, Callable[..., Any]] = {
+    "ibp": bounds.ibp,
+    "crown": bounds.crown,
+    "alpha": functools.partial(bounds.alpha_crown, intermediate=True),
+}
 """Name -> bound, from cheap to tight. `auto` tries them in this order."""
 
 
