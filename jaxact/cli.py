@@ -115,7 +115,11 @@ def certify(
         pathlib.Path, typer.Argument(metavar="PROPERTY", help="A VNN-LIB file (.gz too).")
     ],
     method: Annotated[
-        str, typer.Option(help="ibp, crown, alpha, or auto: each in turn until one verifies.")
+        str,
+        typer.Option(
+            help="ibp, crown, alpha; auto: each in turn until one verifies; sound: crown in "
+            "exact arithmetic."
+        ),
     ] = "auto",
     timeout: Annotated[
         float, typer.Option(help="Seconds; looked at between steps, compilations are not cut.")

@@ -42,7 +42,7 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool =
             `margin_spec(label, classes)`; None for the outputs themselves.
         sound: allow for the rounding of every sum on the way (gamma_n bounds), so that the
             bounds hold in real arithmetic for the network of the given weights and not only up
-            to rounding. Costs up to twice the time; compiles one program per layer.
+            to rounding. Without the shortcuts of wide networks, and longer to compile.
 
     Returns:
         `Bounds` of shape (rows,), or of the output's shape without a spec.

@@ -20,13 +20,16 @@ from jaxact.tracing import trace
 from jaxact.tracing.graph import Network
 from jaxact.tracing.ranges import down, up
 
-
 METHODS: dict[str, Callable[..., Any]] = {
     "ibp": bounds.ibp,
     "crown": bounds.crown,
     "alpha": functools.partial(bounds.alpha_crown, intermediate=True),
+    "sound": functools.partial(bounds.crown, sound=True),
 }
-"""Name -> bound, from cheap to tight. `auto` tries them in this order."""
+"""Name -> bound, from cheap to tight; "sound" is CROWN with an allowance for its own rounding."""
+
+AUTO = ("ibp", "crown", "alpha")
+"""What `auto` tries, in order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +77,8 @@ def check_property(
     Args:
         network: from `load_onnx`.
         prop: from `load_vnnlib`.
-        method: "ibp", "crown", "alpha" where there is one, "auto": each in turn until one
-            verifies, or "attack": no bound at all.
+        method: one of `METHODS`, "auto": ibp, crown and alpha in turn until one verifies, or
+            "attack": no bound at all.
         timeout: seconds of wall time; looked at between the steps, so a long compilation is
             not cut short.
         reference: another evaluation of the network, x -> y, such as `onnxruntime_evaluation`;
@@ -101,7 +104,8 @@ def check_property(
         ('verified', 0.5, 'ibp')
     """
     checks.choice("method", method, ("auto", "attack", *METHODS))
-    chosen = METHODS if method == "auto" else {k: v for k, v in METHODS.items() if k == method}
+    names = AUTO if method == "auto" else (method,)
+    chosen = {name: METHODS[name] for name in names if name in METHODS}
     _check_sizes(network, prop)
     start = time.monotonic()
     traced = trace(network, jax.ShapeDtypeStruct(network.input_shape, jnp.float32))
