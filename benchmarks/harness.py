@@ -166,8 +166,10 @@ def record(result: Result, path: pathlib.Path = RESULTS) -> None:
     if HEADER not in text:
         text = text.rstrip("\n") + "\n\n" + HEADER
     kept = [line for line in text.splitlines() if not line.startswith(f"| {result.name} |")]
-    start = max(i for i, line in enumerate(kept) if line.startswith("|"))
-    kept.insert(start + 1, result.row())
+    end = kept.index(HEADER.splitlines()[1], kept.index(HEADER.splitlines()[0]))
+    while end + 1 < len(kept) and kept[end + 1].startswith("|"):
+        end += 1  # the file holds other tables below
+    kept.insert(end + 1, result.row())
     fresh = path.with_suffix(".new")
     fresh.write_text("\n".join(kept) + "\n")
     os.replace(fresh, path)

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the command line; an error the user can mend is one line, not a traceback."""
     try:
         app()
-    except (ValueError, TypeError, ImportError, OSError) as error:
+    except (ValueError, TypeError, ImportError, OSError, NotImplementedError) as error:
         if os.environ.get("JAXACT_TRACEBACK"):
             raise
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
@@ -106,6 +106,70 @@ def card(
         return
     print_cards(cards, console)
     console.print(f"written: {out / 'card.html'}, {out / 'card.json'}", highlight=False)
+
+
+@app.command()
+def certify(
+    network: Annotated[pathlib.Path, typer.Argument(metavar="NET", help="An ONNX file (.gz too).")],
+    prop: Annotated[
+        pathlib.Path, typer.Argument(metavar="PROPERTY", help="A VNN-LIB file (.gz too).")
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ibp, crown, alpha; auto: each in turn until one verifies; sound: crown in "
+            "exact arithmetic."
+        ),
+    ] = "auto",
+    timeout: Annotated[
+        float, typer.Option(help="Seconds; looked at between steps, compilations are not cut.")
+    ] = 300.0,
+    counterexample: Annotated[
+        pathlib.Path | None, typer.Option(metavar="FILE", help="Write it here, as VNN-COMP does.")
+    ] = None,
+    restarts: Annotated[int, typer.Option(help="Starts of the attack; 0 for none.")] = 32,
+) -> None:
+    """Does a network keep a property? Bounds and attack, without splitting.
+
+    Exit codes: 0 verified, 10 falsified, 20 unknown, 2 an error in the files or options.
+    """
+    from jaxact import io
+
+    cache_compilations()
+    console = Console()
+    loaded = io.load_onnx(network)
+    reference = io.onnxruntime_evaluation(network, loaded)
+    found = io.check_property(
+        loaded,
+        io.load_vnnlib(prop),
+        method=method,
+        timeout=timeout,
+        reference=reference,
+        restarts=restarts,
+    )
+    colour = {"verified": "green", "falsified": "red", "unknown": "yellow"}[found.status]
+    console.print(f"[{colour}]{found.status}[/{colour}]", highlight=False)
+    if found.x is not None and found.y is not None:
+        _print_counterexample(console, found.x, found.y, reference is not None)
+        if counterexample is not None:
+            io.write_counterexample(counterexample, found.x, found.y)
+            console.print(f"written: {counterexample}", highlight=False)
+    by = f" ({found.method})" if found.method else ""
+    kind = "margin of the counterexample" if found.status == "falsified" else "certified margin"
+    console.print(f"{kind}: {found.margin:.6g}{by}", highlight=False)
+    late = ", out of time" if found.timed_out else ""
+    console.print(f"{found.seconds:.2f} s{late}", highlight=False)
+    raise typer.Exit({"verified": 0, "falsified": 10, "unknown": 20}[found.status])
+
+
+def _print_counterexample(console: Console, x: Any, y: Any, confirmed: bool) -> None:
+    """The counterexample, long ones shortened, and who evaluated it."""
+    for name, values in (("X", x), ("Y", y)):
+        shown = " ".join(f"{v:.6g}" for v in values[:10])
+        rest = f" ... ({len(values)} in all)" if len(values) > 10 else ""
+        console.print(f"{name}: {shown}{rest}", highlight=False)
+    by = "float64 and onnxruntime" if confirmed else "float64 (onnxruntime is not installed)"
+    console.print(f"checked by {by}", highlight=False)
 
 
 @app.command()

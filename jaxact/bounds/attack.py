@@ -10,13 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxact.bounds.problem import clean_margin, prepare_labels
-from jaxact.bounds.regions import Ball
+from jaxact.bounds.labelled import Labelled, prepare_labels
+from jaxact.bounds.radius import check_search
 from jaxact.bounds.search import bracket
-from jaxact.bounds.spec import margin_spec
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.tracing.graph import Network
 
 
 @pytree()
@@ -25,7 +23,7 @@ class Attack:
 
     Attributes:
         point: the input, within the ball.
-        margin: its smallest margin f_label - f_j.
+        margin: its smallest margin f_label - f_j, or that of the target.
         success: whether the margin is negative: the answer has changed.
     """
 
@@ -59,6 +57,7 @@ def attack(
     eps: Any,
     *,
     norm: Any = jnp.inf,
+    target: Any = "untargeted",
     clip: Any = None,
     steps: int = 40,
     restarts: int = 4,
@@ -76,6 +75,7 @@ def attack(
         label: its class, or one for each sample.
         eps: the ball's radius, >= 0; one for all samples.
         norm: 1, 2 or `jnp.inf`.
+        target: as in `certified_radius`; with the same key the same "random" one.
         clip: None, or (low, high): the range of the input's entries (any norm).
         steps: gradient steps.
         restarts: number of starts.
@@ -85,7 +85,7 @@ def attack(
         `Attack`, with a leading batch axis if x has one.
 
     Raises:
-        ValueError: for shapes, labels or parameters that do not fit.
+        ValueError: for shapes, labels, targets or parameters that do not fit.
 
     Example:
         >>> import jax.numpy as jnp
@@ -96,11 +96,11 @@ def attack(
 
     Source: Madry et al. 2018, section 2.1.
     """
-    network, x, label = prepare_labels(f, x, label)
-    clip, keys = _prepare(network, x, label, norm, clip, steps, restarts, key)
+    question, key = prepare_labels(f, x, label, norm=norm, clip=clip, target=target, key=key)
+    _check_search(steps, restarts)
     checks.non_negative("eps", eps)
-    eps = jnp.asarray(eps, network.dtype)
-    return _attack(network, x, label, eps, clip, keys, norm=norm, steps=steps, restarts=restarts)
+    eps = jnp.asarray(eps, question.network.dtype)
+    return _attack(question, question.keys(key), eps, steps=steps, restarts=restarts)
 
 
 def attack_radius(
@@ -109,6 +109,7 @@ def attack_radius(
     label: Any,
     *,
     norm: Any = jnp.inf,
+    target: Any = "untargeted",
     clip: Any = None,
     steps: int = 40,
     restarts: int = 4,
@@ -126,6 +127,7 @@ def attack_radius(
         x: as in `attack`.
         label: as in `attack`.
         norm: 1, 2 or `jnp.inf`.
+        target: as in `certified_radius`; with the same key the same "random" one.
         clip: None, or (low, high): the range of the input's entries.
         steps: gradient steps of every attack.
         restarts: starts of every attack.
@@ -138,7 +140,7 @@ def attack_radius(
         `AttackRadius`, with a leading batch axis if x has one.
 
     Raises:
-        ValueError: for shapes, labels or parameters that do not fit.
+        ValueError: for shapes, labels, targets or parameters that do not fit.
 
     Example:
         >>> import jax.numpy as jnp
@@ -147,104 +149,67 @@ def attack_radius(
         >>> 1.0 <= float(found.radius) < 1.01
         True
     """
-    network, x, label = prepare_labels(f, x, label)
-    clip, keys = _prepare(network, x, label, norm, clip, steps, restarts, key)
-    checks.positive("start", start)
-    checks.positive("tolerance", tolerance)
-    checks.integer("evaluations", evaluations, 1)
-    start, tolerance = (jnp.asarray(v, network.dtype) for v in (start, tolerance))
+    question, key = prepare_labels(f, x, label, norm=norm, clip=clip, target=target, key=key)
+    _check_search(steps, restarts)
+    dtype = question.network.dtype
+    start, tolerance = check_search(start, tolerance, evaluations, dtype)
     return _attack_radius(
-        network, x, label, clip, keys, start, tolerance,
-        norm=norm, steps=steps, restarts=restarts, limit=evaluations,
+        question, question.keys(key), start, tolerance,
+        steps=steps, restarts=restarts, limit=evaluations,
     )  # fmt: skip
 
 
-def _prepare(
-    network: Network,
-    x: Array,
-    label: Array,
-    norm: Any,
-    clip: Any,
-    steps: int,
-    restarts: int,
-    key: Any,
-) -> tuple[Any, Array]:
-    checks.choice("norm", norm, (1, 2, jnp.inf))
-    checks.integer("steps", steps, 1)
-    checks.integer("restarts", restarts, 1)
-    if clip is not None:
-        Ball(x, 0.0, jnp.inf, clip).check()
-        clip = tuple(jnp.asarray(c, network.dtype) for c in clip)
-    if key is None:
-        key = jax.random.key(0)
-    checks.key("key", key)
-    return clip, key if label.ndim == 0 else jax.random.split(key, label.shape[0])
-
-
-@functools.partial(jax.jit, static_argnames=("norm", "steps", "restarts"))
-def _attack(
-    network: Network,
-    x: Array,
-    label: Array,
-    eps: Array,
-    clip: Any,
-    keys: Array,
-    *,
-    norm: Any,
-    steps: int,
-    restarts: int,
-) -> Attack:
-    def one(x: Array, label: Array, key: Array) -> Attack:
-        return _pgd(network, x, label, eps, clip, _noise(key, x, restarts), norm, steps)
-
-    return one(x, label, keys) if label.ndim == 0 else jax.vmap(one)(x, label, keys)
-
-
-@functools.partial(jax.jit, static_argnames=("norm", "steps", "restarts", "limit"))
-def _attack_radius(
-    network: Network,
-    x: Array,
-    label: Array,
-    clip: Any,
-    keys: Array,
+def sample_attack_radius(
+    sample: Labelled,
+    key: Array,
     start: Array,
     tolerance: Array,
     *,
-    norm: Any,
     steps: int,
     restarts: int,
     limit: int,
 ) -> AttackRadius:
-    def one(x: Array, label: Array, key: Array) -> AttackRadius:
-        noise = _noise(key, x, restarts)
+    """The kernel of `attack_radius`, of one sample."""
+    noise = _noise(key, sample.x, restarts)
 
-        def withstands(eps: Array) -> tuple[Array, Array]:
-            found = _pgd(network, x, label, eps, clip, noise, norm, steps)
-            return ~found.success, found.point
+    def withstands(eps: Array) -> tuple[Array, Array]:
+        found = _pgd(sample, eps, noise, steps)
+        return ~found.success, found.point
 
-        spec = margin_spec(label, network.output_shape[0]).astype(x.dtype)
-        correct = clean_margin(network, x, spec) > 0
-        _, high, converged, count, point = bracket(
-            withstands, start, tolerance, limit=limit, run=correct, evidence=x
-        )
-        distance = jnp.where(jnp.isinf(high), high, _length(point - x, norm))
-        return AttackRadius(jnp.where(correct, distance, 0), point, converged, count)
-
-    return one(x, label, keys) if label.ndim == 0 else jax.vmap(one)(x, label, keys)
+    correct = sample.margin(sample.x) > 0
+    _, high, converged, count, point = bracket(
+        withstands, start, tolerance, limit=limit, run=correct, evidence=sample.x
+    )
+    distance = jnp.where(jnp.isinf(high), high, _length(point - sample.x, sample.norm))
+    return AttackRadius(jnp.where(correct, distance, 0), point, converged, count)
 
 
-def _pgd(
-    network: Network,
-    x: Array,
-    label: Array,
-    eps: Array,
-    clip: Any,
-    noise: Array,
-    norm: Any,
-    steps: int,
-) -> Attack:
-    spec = margin_spec(label, network.output_shape[0]).astype(x.dtype)
-    slope = jax.value_and_grad(lambda v: clean_margin(network, v, spec))
+def _check_search(steps: int, restarts: int) -> None:
+    checks.integer("steps", steps, 1)
+    checks.integer("restarts", restarts, 1)
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "restarts"))
+def _attack(question: Labelled, keys: Array, eps: Array, *, steps: int, restarts: int) -> Attack:
+    def one(sample: Labelled, key: Array) -> Attack:
+        return _pgd(sample, eps, _noise(key, sample.x, restarts), steps)
+
+    return question.each(one, keys)
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "restarts", "limit"))
+def _attack_radius(
+    question: Labelled, keys: Array, start: Array, tolerance: Array, **options: Any
+) -> AttackRadius:
+    def one(sample: Labelled, key: Array) -> AttackRadius:
+        return sample_attack_radius(sample, key, start, tolerance, **options)
+
+    return question.each(one, keys)
+
+
+def _pgd(sample: Labelled, eps: Array, noise: Array, steps: int) -> Attack:
+    x, norm, clip = sample.x, sample.norm, sample.clip
+    slope = jax.value_and_grad(sample.margin)
 
     def inside(delta: Array) -> Array:
         point = x + _project(delta, eps, norm)
@@ -261,7 +226,7 @@ def _pgd(
     def descend(start: Array) -> tuple[Array, Array]:
         first = (start, start, jnp.full((), jnp.inf, x.dtype))
         (last, best, least), _ = jax.lax.scan(step, first, None, length=steps)
-        margin = clean_margin(network, last, spec)
+        margin = sample.margin(last)
         return jnp.where(margin < least, last, best), jnp.minimum(margin, least)
 
     starts = jax.vmap(lambda n: inside(eps * _spread(n, norm)))(noise)

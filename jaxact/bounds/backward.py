@@ -36,7 +36,7 @@ def affine_part(network: Network, variable: Variable, rows: Any = None) -> tuple
     """
     count = variable.size if rows is None else rows.shape[0]
     constant = jnp.zeros(count, network.dtype)
-    return _Walk(network, {variable: rows}, constant).run(None)
+    return Walk(network, {variable: rows}, constant).run(None)
 
 
 def lower_forms(
@@ -66,7 +66,7 @@ def lower_forms(
         Rows over the input, an array (R, *shape) or a `Window`, and constants (R,).
     """
     source = network.graph.source
-    forms, constant = _Walk(network, forms, constant, sparse=sparse).run(lines)
+    forms, constant = Walk(network, forms, constant, sparse=sparse).run(lines)
     rows = forms.get(source)
     if source not in forms:
         return jnp.zeros((constant.shape[0], *source.shape), constant.dtype), constant
@@ -152,7 +152,7 @@ class Split:
         return jnp.concatenate([self.middle - self.spread, -(self.middle + self.spread)])
 
 
-class _Walk:
+class Walk:
     """One way back through the nodes.
 
     Attributes:
@@ -186,6 +186,7 @@ class _Walk:
         return self.forms, self.constant
 
     def joint(self, node: Any, planes: Planes) -> None:
+        """Pull the rows back through a product's or maximum's planes."""
         rows = explicit(self.forms.pop(node.output), node.output)
         self.seen.pop(node.output, None)
         parts, shift = through_planes(rows, planes)
@@ -194,6 +195,7 @@ class _Walk:
             self.add(variable, part, None)
 
     def unit(self, node: Unit, lines: Lines) -> None:
+        """Pull the rows back through a unit's lines."""
         rows = self.forms.pop(node.output)
         self.seen.pop(node.output, None)
         if isinstance(rows, Both) and not isinstance(rows.rows, Window):
@@ -214,6 +216,7 @@ class _Walk:
         self.add(node.operand, rows, seen.reshape(-1) if self.sparse and not own else None)
 
     def affine(self, node: Affine) -> None:
+        """Pull the rows back through an affine step."""
         rows = self.forms.pop(node.output)
         seen = self.seen.pop(node.output, None)
         if node.has_offset:
@@ -252,6 +255,7 @@ class _Walk:
         return node.pull(rows, weights)
 
     def add(self, variable: Variable, rows: Any, seen: Any) -> None:
+        """Add rows to those of a variable."""
         if variable not in self.forms:
             self.forms[variable] = rows
             if seen is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -25,13 +26,14 @@ from jaxact.tracing.graph import Network, Unit
 
 _SMALLEST, _LARGEST = 32, 512
 _LARGEST_IN_IMAGE = 128  # most neurons of a convolution are often stable
-WIDE = 256
+_WIDE, _WIDE_ELSEWHERE = 256, 2048
 _ENTRYWISE = frozenset("mul div neg pad rev slice transpose".split())
 
 
 def is_wide(network: Network) -> bool:
-    """Whether a layer is large enough for blocks to pay."""
-    return any(unit.operand.size >= WIDE for unit in network.units)
+    """Whether a layer is large enough for blocks to pay: later where products are parallel."""
+    wide = _WIDE if jax.default_backend() == "cpu" else _WIDE_ELSEWHERE
+    return any(unit.operand.size >= wide for unit in network.units)
 
 
 def neuron_bounds(

@@ -13,14 +13,15 @@ from jaxact.bounds.batching import one_by_one
 from jaxact.bounds.blocks import is_wide
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
-from jaxact.bounds.relax_lines import Lines
-from jaxact.bounds.units import bound_rows, relax_units, shaped
+from jaxact.bounds.sound import Method, sound_bounds
+from jaxact.bounds.spec import spec_rows
+from jaxact.bounds.units import answer, bound_rows, relax_units, shaped
 from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
 
 
-def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def crown(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False) -> Bounds:
     r"""Certified bounds of spec . f(x) over a region of inputs, by backward CROWN.
 
     Every elementwise unit is enclosed between two lines on its pre-activation interval, and the
@@ -39,12 +40,16 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
         region: a `Ball` or a `Box` of the input's shape.
         spec: rows of linear forms of the flattened outputs, shape (rows, outputs), such as
             `margin_spec(label, classes)`; None for the outputs themselves.
+        sound: allow for the rounding of every sum on the way (gamma_n bounds), so that the
+            bounds hold in real arithmetic for the network of the given weights and not only up
+            to rounding. Without the shortcuts of wide networks, and longer to compile.
 
     Returns:
         `Bounds` of shape (rows,), or of the output's shape without a spec.
 
     Raises:
-        ValueError: for a region or spec that does not fit.
+        ValueError: for a region or spec that does not fit, or with `sound` for sums too long for
+            the dtype (8e5 terms in float32).
         NotImplementedError: for a primitive with no certified rule.
 
     Example:
@@ -57,10 +62,13 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
 
     Source: Zhang et al. 2018, theorem 3.2 and corollary 3.3.
     """
-    return _crown(*prepare(f, region, spec))
+    network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method())
+    return _crown(network, region, spec)
 
 
-def ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
+def ibp(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool = False) -> Bounds:
     """Certified bounds of spec . f(x) over a region of inputs, by interval arithmetic.
 
     Cheaper than `crown` and looser, more so with depth. The spec is merged with the last affine
@@ -81,6 +89,8 @@ def ibp(f: Callable[..., Any], region: Any, spec: Any = None) -> Bounds:
     Source: Gowal et al. 2018, section 3.
     """
     network, region, spec = prepare(f, region, spec)
+    if sound:
+        return sound_bounds(network, region, spec, Method("ibp", "ibp"))
     return _ibp(network, region, spec, magnitudes(network))
 
 
@@ -92,9 +102,20 @@ def _crown(network: Network, region: Any, spec: Any) -> Bounds:
 @jax.jit
 def _ibp(network: Network, region: Any, spec: Any, sizes: tuple[Any, ...]) -> Bounds:
     source, target = network.graph.source, network.graph.target
+    boxes = interval_boxes(network, region, sizes)
+    forms = affine_part(network, target, spec_rows(spec, target))
+    result = interval_of(*forms, boxes, source, region)
+    intermediate = tuple(boxes[unit.operand] for unit in network.units)
+    return answer(network, spec, result, None, intermediate)
+
+
+def interval_boxes(
+    network: Network, region: Any, sizes: tuple[Any, ...] = ()
+) -> dict[Variable, tuple[Any, Any]]:
+    """A box of every variable by interval arithmetic, `sizes` being known |W|."""
+    source = network.graph.source
     boxes: dict[Variable, tuple[Any, Any]] = {source: region.box()}
     straight = {source}
-    intermediate = []
     for node in network.graph.nodes:
         if not isinstance(node, Unit):
             ends = [boxes[v] for v in node.variables]
@@ -107,12 +128,8 @@ def _ibp(network: Network, region: Any, spec: Any, sizes: tuple[Any, ...]) -> Bo
             exact = interval_of(*affine_part(network, node.operand), boxes, source, region)
             boxes[node.operand] = shaped(exact, node.operand.shape)
         lower, upper = boxes[node.operand]
-        intermediate.append((lower, upper))
         boxes[node.output] = unit_range(node.fn, lower, upper, node.parameters(network.weights))
-    rows = _rows(spec, target)
-    shape = target.shape if spec is None else (spec.shape[0],)
-    result = interval_of(*affine_part(network, target, rows), boxes, source, region)
-    return Bounds(*shaped(result, shape), None, tuple(intermediate))
+    return boxes
 
 
 def crown_bounds(network: Network, region: Any, spec: Any) -> Bounds:
@@ -124,16 +141,9 @@ def crown_bounds(network: Network, region: Any, spec: Any) -> Bounds:
 def _crown_of(network: Network, region: Any, spec: Any, *, sparse: bool = False) -> Bounds:
     relaxed, boxes = relax_units(network, region, sparse=sparse)
     target = network.graph.target
-    bounds, sides = bound_rows(network, region, target, _rows(spec, target), relaxed, sparse=sparse)
-    shape = target.shape if spec is None else (spec.shape[0],)
-    linear = []
-    for slope, intercept in sides:
-        linear += [slope.reshape(*shape, *network.input_shape), intercept.reshape(shape)]
-    return Bounds(*shaped(bounds, shape), Lines(*linear), boxes)
+    rows = spec_rows(spec, target)
+    bounds, sides = bound_rows(network, region, target, rows, relaxed, sparse=sparse)
+    return answer(network, spec, bounds, sides, boxes)
 
 
 _crown_of_wide = one_by_one(functools.partial(_crown_of, sparse=True), _crown_of)
-
-
-def _rows(spec: Any, target: Variable) -> Any:
-    return None if spec is None else spec.reshape(spec.shape[0], *target.shape)

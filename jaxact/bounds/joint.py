@@ -54,10 +54,10 @@ def product_planes(left: Interval, right: Interval) -> Planes:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> a, b = (jnp.array(0.0), jnp.array(2.0)), (jnp.array(-1.0), jnp.array(3.0))
+        >>> a, b = (jnp.array(1.0), jnp.array(2.0)), (jnp.array(1.0), jnp.array(3.0))
         >>> planes = product_planes(a, b)
         >>> [round(float(s), 4) for s in (*planes.lower_slopes, planes.lower_intercept)]
-        [-1.0, 0.0, 0.0]
+        [1.0, 1.0, -1.0]
 
     Source: McCormick 1976, "Computability of global solutions to factorable nonconvex programs".
     """
@@ -68,17 +68,12 @@ def product_planes(left: Interval, right: Interval) -> Planes:
     return Planes(lower, floor, (-upper[0], upper[1]), -ceiling)
 
 
-def maximum_planes(node: Maximum, a: Interval, b: Interval, difference: Interval) -> Planes:
+def maximum_planes(node: Maximum, difference: Interval) -> Planes:
     """Planes around a maximum (or log(e^a + e^b)): b and lines around relu (softplus) of a - b.
-
-    The upper plane uses one operand alone where that is no worse at the centre of the box:
-    max(a, b) <= max(a, upper end of b), which is convex in a.
 
     Args:
         node: the maximum.
-        a: (lower, upper) of the first operand.
-        b: (lower, upper) of the second.
-        difference: (lower, upper) of a - b; narrower than a and b say where they share something.
+        difference: (lower, upper) of a - b, narrow where a and b share something.
 
     Returns:
         `Planes` over a, b and a - b.
@@ -87,8 +82,7 @@ def maximum_planes(node: Maximum, a: Interval, b: Interval, difference: Interval
         >>> import jax.numpy as jnp
         >>> from jaxact.tracing import trace
         >>> node = trace(lambda x: jnp.maximum(x[0], x[1]), jnp.zeros(2)).graph.nodes[-1]
-        >>> one, two = (jnp.array(0.0), jnp.array(1.0)), (jnp.array(2.0), jnp.array(3.0))
-        >>> planes = maximum_planes(node, one, two, (jnp.array(-3.0), jnp.array(-1.0)))
+        >>> planes = maximum_planes(node, (jnp.array(-3.0), jnp.array(-1.0)))
         >>> [float(s) for s in planes.upper_slopes], float(planes.upper_intercept)
         ([0.0, 1.0, 0.0], 0.0)
     """
@@ -116,7 +110,7 @@ def _lower_plane(ar: Arithmetic, left: Interval, right: Interval) -> tuple[tuple
     finite = functools.reduce(jnp.logical_and, [jnp.isfinite(v) for v in (*left, *right)])
     l, u = (jnp.where(finite, v, 0) for v in left)  # noqa: E741
     m, v = (jnp.where(finite, v, 0) for v in right)
-    best = jax.lax.stop_gradient(_diagonal(l, u, m, v))
+    best = jax.lax.stop_gradient(_diagonal(ar, l, u, m, v))
     slopes = m * best + v * (1 - best), l * best + u * (1 - best)
     level = functools.reduce(
         jnp.minimum, [_above(ar, slopes, (a, b)) for a in (l, u) for b in (m, v)]
@@ -125,19 +119,22 @@ def _lower_plane(ar: Arithmetic, left: Interval, right: Interval) -> tuple[tuple
     return slopes, jnp.where(finite, level, range_low)
 
 
-def _diagonal(l: Any, u: Any, m: Any, v: Any) -> Any:  # noqa: E741
-    """The weight of the least corner whose plane has the largest minimum over the box."""
-    best = worth = None
-    for weight in (0.5, 1.0, 0.0):
+def _diagonal(ar: Arithmetic, l: Any, u: Any, m: Any, v: Any) -> Any:  # noqa: E741
+    """The weight of the least corner whose plane has the largest minimum over the box.
+
+    Ties are common (a factor of both signs) and must not be decided by rounding, or the bound
+    would jump: an end of the diagonal has to be better by a part of the gap.
+    """
+
+    def worst(weight: float) -> Any:
         across, along = m * weight + v * (1 - weight), l * weight + u * (1 - weight)
-        value = jnp.minimum(across * l, across * u) + jnp.minimum(along * m, along * v)
-        value = value - (l * m * weight + u * v * (1 - weight))
-        if worth is None:
-            best, worth = jnp.full_like(value, weight), value
-            continue
-        best = jnp.where(value > worth, weight, best)
-        worth = jnp.maximum(value, worth)
-    return best
+        least = jnp.minimum(across * l, across * u) + jnp.minimum(along * m, along * v)
+        return least - (l * m * weight + u * v * (1 - weight))
+
+    rounding = 32 * ar.eps * jnp.maximum(abs(l), abs(u)) * jnp.maximum(abs(m), abs(v))
+    least, largest = worst(1.0), worst(0.0)
+    better = jnp.maximum(least, largest) > worst(0.5) + (u - l) * (v - m) / 16 + rounding
+    return jnp.where(better, jnp.where(least >= largest, 1.0, 0.0), 0.5).astype(l.dtype)
 
 
 def _above(ar: Arithmetic, slopes: tuple[Any, Any], corner: tuple[Any, Any]) -> Any:

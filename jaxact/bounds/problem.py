@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.bounds.regions import Ball, Box, inner
-from jaxact.bounds.spec import check_labels
+from jaxact.bounds.regions import Ball, Box
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.graph import Network, trace
@@ -42,7 +41,7 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
         raise TypeError(f"region must be a Ball or a Box, got {region!r}")
     region.check()
     sample = region.sample
-    network = _traced(f, sample.shape, sample.dtype)
+    network = trace_in_its_dtype(f, sample.shape, sample.dtype)
     dtype = network.dtype
     region = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), region)
     if spec is None:
@@ -52,46 +51,9 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
     return network, region, jnp.asarray(spec, dtype)
 
 
-def _traced(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Network:
+def trace_in_its_dtype(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Network:
     """Trace in the dtype that f computes in: float64 weights make a float32 input float64."""
     network = trace(f, jax.ShapeDtypeStruct(shape, dtype))
     found = jnp.dtype(network.graph.target.dtype)
     wide = max(network.dtype, found, key=lambda d: jnp.finfo(d).bits)
     return network if wide == network.dtype else trace(f, jax.ShapeDtypeStruct(shape, wide))
-
-
-@pytree()
-class Radius:
-    """A radius found by bracketing and bisection.
-
-    Attributes:
-        radius: the certified radius, in the units of the input.
-        converged: whether the bracket is as narrow as was asked.
-        evaluations: how many radii were tried.
-    """
-
-    radius: Leaf
-    converged: Leaf
-    evaluations: Leaf
-
-
-def prepare_labels(f: Callable[..., Any], x: Any, label: Any) -> tuple[Network, Any, Any]:
-    """Check and trace a classifier on one labelled sample, or on a batch of them."""
-    x, label = jnp.asarray(x, jnp.result_type(x, float)), jnp.asarray(label)
-    checks.finite("x", x)
-    if label.ndim > 1:
-        raise ValueError(f"label must be one integer or one axis of them, got shape {label.shape}")
-    if label.ndim == 1 and (x.ndim == 0 or x.shape[0] != label.shape[0]):
-        raise ValueError(
-            f"x must be a batch of {label.shape[0]} samples like label, got shape {x.shape}"
-        )
-    network = _traced(f, x.shape[label.ndim :], x.dtype)
-    if len(network.output_shape) != 1 or network.output_shape[0] < 2:
-        raise ValueError(f"f must return one score a class, got shape {network.output_shape}")
-    check_labels(label, network.output_shape[0])
-    return network, jnp.asarray(x, network.dtype), label.astype(jnp.int32)
-
-
-def clean_margin(network: Network, x: Any, spec: Any) -> Any:
-    """The smallest margin at x itself."""
-    return inner(spec, network(x)).min()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -41,7 +44,7 @@ def sparse_product(rows: Array, matrix: Array, seen: Array) -> Array:
         right = matrix.at[chosen].get(mode="promise_in_bounds")
         return jnp.matmul(left, right, precision=_PRECISE)
 
-    branches = [lambda size=size: front(size) for size in sizes]
+    branches: list[Callable[[], Array]] = [functools.partial(front, size) for size in sizes]
     branches.append(lambda: jnp.matmul(rows, matrix, precision=_PRECISE))
     enough = seen.sum() > jnp.array(sizes)
     return lax.switch(enough.sum(), branches).reshape(count, *shape)

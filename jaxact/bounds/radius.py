@@ -10,13 +10,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxact.bounds.crown import crown_bounds
-from jaxact.bounds.problem import Radius, clean_margin, prepare_labels
-from jaxact.bounds.regions import Ball
+from jaxact.bounds.labelled import Labelled, prepare_labels
+from jaxact.bounds.methods import find_method
+from jaxact.bounds.problem import Bounds
 from jaxact.bounds.search import bracket
-from jaxact.bounds.spec import margin_spec
 from jaxact.numerics import checks
-from jaxact.tracing.graph import Network
+from jaxact.numerics.pytrees import Leaf, pytree
+
+
+@pytree()
+class Radius:
+    """A radius found by bracketing and bisection.
+
+    Attributes:
+        radius: the certified radius, in the units of the input.
+        converged: whether the bracket is as narrow as was asked.
+        evaluations: how many radii were tried.
+    """
+
+    radius: Leaf
+    converged: Leaf
+    evaluations: Leaf
 
 
 def certified_radius(
@@ -25,16 +39,20 @@ def certified_radius(
     label: Any,
     norm: Any = jnp.inf,
     *,
+    target: Any = "untargeted",
+    method: Any = "crown",
     clip: Any = None,
     start: Any = 0.01,
     tolerance: Any = 1e-3,
     evaluations: int = 60,
+    key: Any = None,
 ) -> Radius:
-    """The largest eps for which CROWN proves that the answer in the ball of radius eps is `label`.
+    """The largest eps for which it is proved that no input within eps of x changes the answer.
 
-    All margins f_label - f_j stay positive for every input within `radius` of x. The search
-    grows (or shrinks) eps by factors of four from `start` until bracketed, then bisects, all in
-    one compiled loop; in a batch every lane has its own bracket.
+    The margins f_label - f_j (all of them, or that of the target j) stay positive for every
+    input within `radius` of x. The search grows (or shrinks) eps by factors of four from `start`
+    until bracketed, then bisects, all in one compiled loop; in a batch every lane has its own
+    bracket and stops on its own.
 
     The result is piecewise constant to the tolerance, so it is not meant to be differentiated:
     differentiate `crown(...).lower` at the radius instead.
@@ -44,18 +62,24 @@ def certified_radius(
         x: one sample, or a batch of samples along a leading axis.
         label: the class of x, an integer; or one for each sample of the batch.
         norm: 1, 2 or `jnp.inf`.
+        target: "untargeted": the answer must not become any other class; or only one class, the
+            "top2" (the runner-up at x), the "least" likely, a "random" one of the rest, or an
+            integer for each label.
+        method: "crown", "ibp", or any function (f, region, spec) -> `Bounds` such as
+            `mean_value`; a module-level function compiles once.
         clip: None, or (low, high), the range of the input's entries (for `jnp.inf`).
         start: the first eps tried, > 0.
         tolerance: stop when the bracket is this narrow, relative to its upper end.
-        evaluations: the largest number of CROWN passes.
+        evaluations: the largest number of passes of the method.
+        key: a typed key for the "random" target; `jax.random.key(0)` by default.
 
     Returns:
-        `Radius`: the largest eps that passed (0 where x is misclassified), whether the search
-        converged (False where every eps tried was certified, or the evaluations ran out) and the
-        number of CROWN passes; scalars, or of shape (batch,).
+        `Radius`: the largest eps that passed (0 where the margin at x is not positive), whether
+        the search converged (False where every eps tried was certified, or the evaluations ran
+        out) and the number of passes; scalars, or of shape (batch,).
 
     Raises:
-        ValueError: for shapes, labels or parameters that do not fit.
+        ValueError: for shapes, labels, targets or parameters that do not fit.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,45 +90,41 @@ def certified_radius(
 
     Source: Zhang et al. 2018, section 4 (bisection on the certificate).
     """
-    network, x, label = prepare_labels(f, x, label)
-    classes = network.output_shape[0]
-    checks.choice("norm", norm, (1, 2, jnp.inf))
+    question, _ = prepare_labels(f, x, label, norm=norm, clip=clip, target=target, key=key)
+    question.ball(0.0).check()
+    dtype = question.network.dtype
+    start, tolerance = check_search(start, tolerance, evaluations, dtype)
+    return _radius(question, start, tolerance, method=find_method(method), limit=evaluations)
+
+
+def check_search(start: Any, tolerance: Any, evaluations: int, dtype: Any) -> tuple[Array, Array]:
+    """The parameters of a search for a radius, checked."""
     checks.positive("start", start)
     checks.positive("tolerance", tolerance)
     checks.integer("evaluations", evaluations, 1)
-    if clip is not None:
-        Ball(x, 0.0, norm, clip).check()
-        clip = tuple(jnp.asarray(c, network.dtype) for c in clip)
-    start, tolerance = (jnp.asarray(v, network.dtype) for v in (start, tolerance))
-    return _radius(
-        network, x, label, clip, start, tolerance, norm=norm, limit=evaluations, classes=classes
-    )
+    return jnp.asarray(start, dtype), jnp.asarray(tolerance, dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("norm", "limit", "classes"))
-def _radius(
-    network: Network,
-    x: Array,
-    label: Array,
-    clip: Any,
+def sample_radius(
+    sample: Labelled,
     start: Array,
     tolerance: Array,
     *,
-    norm: Any,
+    method: Callable[..., Bounds],
     limit: int,
-    classes: int,
 ) -> Radius:
-    def one(x: Array, label: Array) -> Radius:
-        spec = margin_spec(label, classes).astype(x.dtype)
+    """The kernel of `certified_radius`, of one sample."""
 
-        def certified(eps: Array) -> tuple[Array, Any]:
-            bounds = crown_bounds(network, Ball(x, eps, norm, clip), spec)
-            return bounds.lower.min() > 0, ()
+    def certified(eps: Array) -> tuple[Array, Any]:
+        return method(sample.network, sample.ball(eps), sample.spec).lower.min() > 0, ()
 
-        correct = clean_margin(network, x, spec) > 0
-        low, _, converged, count, _ = bracket(
-            certified, start, tolerance, limit=limit, run=correct, evidence=()
-        )
-        return Radius(low, converged, count)
+    correct = sample.margin(sample.x) > 0
+    low, _, converged, count, _ = bracket(
+        certified, start, tolerance, limit=limit, run=correct, evidence=()
+    )
+    return Radius(low, converged, count)
 
-    return one(x, label) if label.ndim == 0 else jax.vmap(one)(x, label)
+
+@functools.partial(jax.jit, static_argnames=("method", "limit"))
+def _radius(question: Labelled, start: Array, tolerance: Array, **options: Any) -> Radius:
+    return question.each(lambda s: sample_radius(s, start, tolerance, **options))

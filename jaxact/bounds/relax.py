@@ -64,7 +64,7 @@ def relax(act: Activation | Callable[..., Any], lower: Any, upper: Any) -> Lines
     if not callable(act):
         raise TypeError(f"act must be an Activation or a function of one array, got {act!r}")
     fn, theta = (act.fn, act.theta) if isinstance(act, Activation) else (act, ())
-    if is_traced(theta):
+    if is_traced(theta) or any(np.ndim(t) for t in jax.tree.leaves(theta)):
         return relax_unit(fn, lower, upper, theta)
     return _piece_lines(analyse(fn, theta), lower, upper)
 
@@ -77,8 +77,9 @@ def relax_unit(
 ) -> Lines:
     """`relax` for a plain function fn(x, *theta), without checks; for use inside kernels.
 
-    A concrete theta is analysed once on the host and baked in; with a traced theta the
-    interval is cut into cells at run time.
+    A concrete theta is analysed once on the host and baked in; with a traced theta, or one
+    of a shape that makes fn of a scalar an array (a value per neuron), the interval is cut
+    into cells at run time.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -87,9 +88,22 @@ def relax_unit(
         True
     """
     lower, upper = _floating(lower), _floating(upper)
+    if theta and jax.eval_shape(fn, jax.ShapeDtypeStruct((), lower.dtype), *theta).shape:
+        return _each_neuron(fn, lower, upper, theta)
     if is_traced(theta):
         return cell_lines(fn, lower, upper, theta)
     return piece_lines(analyse(fn, theta), lower, upper)
+
+
+def _each_neuron(fn: Any, lower: Any, upper: Any, theta: tuple[Any, ...]) -> Lines:
+    """Lines where every neuron has a theta of its own."""
+    size = lower.shape
+    flat = jax.tree.map(lambda t: jnp.broadcast_to(t, size).reshape(-1), (lower, upper, theta))
+
+    def one(low: Any, high: Any, own: Any) -> Lines:
+        return cell_lines(fn, low, high, own)
+
+    return jax.tree.map(lambda v: v.reshape(size), jax.vmap(one)(*flat))
 
 
 def _floating(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 
 from jaxact.bounds.relax_lines import Lines, attach, quotient
 from jaxact.tracing.intervals import Arithmetic
-from jaxact.tracing.jets import evaluate
+from jaxact.tracing.jets import evaluate, predicates, restrict
 from jaxact.tracing.program import Program, plain, program_of
 
 _CELLS = 32
+_CHOICES = 2
 
 
 def cell_lines(
@@ -61,10 +63,7 @@ def cell_lines(
 
 
 def cells_between(
-    program: Program,
-    l: Any,  # noqa: E741
-    u: Any,
-    theta: tuple[Any, ...],
+    program: Program, l: Any, u: Any, theta: tuple[Any, ...]  # noqa: E741
 ) -> tuple[Any, Any, tuple[Callable[[Any], tuple[Any, Any]], ...]]:
     """Cut intervals into cells.
 
@@ -79,17 +78,48 @@ def cells_between(
     edges = jnp.concatenate([edges[:-1], u[None]])
     edges = jax.lax.cummax(edges, 0)
     a, b = edges[:-1], edges[1:]
-    parts = evaluate(program, ar, (a, b), theta)
-    points = jnp.concatenate([edges, a + (b - a) / 2])
-    points = jnp.clip(points, l[None], u[None])
-    at = evaluate(program, ar, (points, points), theta, order=1)
+    points = jnp.concatenate([edges, jnp.clip(a + (b - a) / 2, l[None], u[None])])
+    variants = _variants(program, ar, a, b, theta)
 
     def bound(slope: Any, sign: float) -> tuple[Any, Any]:
-        cells = _Cells(ar, a, b, *(_flip(v, sign) for v in parts))
-        return cells.bound(slope, (_flip(at[0], sign), _flip(at[1], sign)), points)
+        t, spot = _Cells(ar, sign, *variants[0]).bound(slope)
+        for parts in variants[1:]:
+            other, place = _Cells(ar, sign, *parts).bound(slope)
+            t, spot = jnp.minimum(t, other), jnp.where(other < t, place, spot)
+        return t, spot
 
     sides = tuple(functools.partial(bound, sign=sign) for sign in (1.0, -1.0))
     return points, plain(program, points, theta), sides
+
+
+def _variants(program: Any, ar: Arithmetic, a: Any, b: Any, theta: Any) -> list[Any]:
+    """Cells, jets over them and at their three points, once for each way through the branches.
+
+    Where a predicate is not certain over a cell, f is one of its branches at every point there:
+    each is bounded, as the smooth function that it is, over the part where it may be taken.
+    """
+    truths = predicates(program, ar, (a, b), theta)
+    ways: list[tuple[bool, ...]] = [()]
+    if len(truths) <= _CHOICES:
+        ways = list(itertools.product((True, False), repeat=len(truths)))
+    found = []
+    for way in ways:
+        left, right, branches = a, b, {}
+        for (key, truth), taken in zip(truths.items(), way, strict=False):
+            shape = a.shape
+            certain = jnp.broadcast_to(truth.yes | truth.no, shape)
+            branches[key] = jnp.where(certain, jnp.broadcast_to(truth.yes, shape), taken)
+            low, high = restrict(key, a, b, ar, theta, way=taken)
+            left = jnp.maximum(left, jnp.where(certain, a, low))
+            right = jnp.minimum(right, jnp.where(certain, b, high))
+        # two predicates may leave nothing of a cell; any part of it will do then
+        right = jnp.maximum(left, right)
+        points = jnp.stack([left, jnp.clip(left + (right - left) / 2, left, right), right])
+        over = evaluate(program, ar, (left, right), theta, branches=branches)
+        branches = {k: jnp.broadcast_to(v[None], points.shape) for k, v in branches.items()}
+        at = evaluate(program, ar, (points, points), theta, order=1, branches=branches)
+        found.append((points, over, at))
+    return found
 
 
 def _flip(a: Any, sign: float) -> Any:
@@ -116,25 +146,23 @@ def _bridge(x: Any, f: Any, m: Any) -> tuple[Any, Any]:
 class _Cells:
     """Enclosures of f, f', f'' over each cell."""
 
-    def __init__(self, ar: Any, a: Any, b: Any, value: Any, first: Any, second: Any) -> None:
-        self.ar, self.a, self.b = ar, a, b
-        self.value, self.first, self.second = value, first, second
+    def __init__(self, ar: Any, sign: float, points: Any, over: Any, at: Any) -> None:
+        self.ar, self.points = ar, points
+        self.value, self.first, self.second = (_flip(v, sign) for v in over)
+        self.held, self.slopes = (_flip(v, sign) for v in at)
 
-    def bound(self, slope: Any, at: Any, points: Any) -> tuple[Any, Any]:
+    def bound(self, slope: Any) -> tuple[Any, Any]:
         """A certified lower bound of f - s x over all cells, and the point that sets it."""
-        ar = self.ar
+        ar, points = self.ar, self.points
+        a, middle, b = points
         s = slope[None]
-        value, slopes = at
-        held = ar.sub(value, ar.mul((s, s), (points, points)))[0]
-        n = self.a.shape[0]
-        left, right, centre = held[:n], held[1 : n + 1], held[n + 1 :]
-        middle = points[n + 1 :]
+        left, centre, right = ar.sub(self.held, ar.mul((s[None], s[None]), (points, points)))[0]
         span = jnp.maximum(
-            ar.sub((self.b, self.b), (middle, middle))[1],
-            ar.sub((middle, middle), (self.a, self.a))[1],
+            ar.sub((b, b), (middle, middle))[1],
+            ar.sub((middle, middle), (a, a))[1],
         )
         span = jnp.maximum(span, 0)
-        plain_bound = ar.sub(self.value, ar.mul((s, s), (self.a, self.b)))[0]
+        plain_bound = ar.sub(self.value, ar.mul((s, s), (a, b)))[0]
 
         def cone(tilt: Any) -> Any:
             steep = jnp.maximum(jnp.maximum(tilt[1], -tilt[0]), 0)
@@ -144,7 +172,7 @@ class _Cells:
         square = ar.square((span, span))[1]
         # by slopes over the cell; by the tangent at its centre; by the chord of its ends
         by_slope = cone(ar.sub(self.first, (s, s)))
-        tangent = cone(ar.sub((slopes[0][n + 1 :], slopes[1][n + 1 :]), (s, s)))
+        tangent = cone(ar.sub((self.slopes[0][1], self.slopes[1][1]), (s, s)))
         sag = jnp.maximum(-self.second[0], 0)
         sag = ar.mul((sag, sag), (square / 2, square / 2))[1]
         by_tangent = ar.sub((tangent, tangent), (sag, sag))[0]
@@ -159,7 +187,7 @@ class _Cells:
         k = jnp.argmin(cell, 0)[None]
         t = jnp.take_along_axis(cell, k, 0)[0]
         local = jnp.stack([left, centre, right])
-        where = jnp.stack([self.a, middle, self.b])
+        where = points
         k3 = jnp.broadcast_to(k[None], (3, *k.shape))
         values = jnp.take_along_axis(local, k3, 1)[:, 0]
         spots = jnp.take_along_axis(where, k3, 1)[:, 0]

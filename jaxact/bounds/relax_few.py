@@ -1,14 +1,12 @@
-"""Lines for a function of one, two or three pieces: touch points by Newton, no sampling.
+"""Lines for a function of few pieces: touch points from tables, no search in the kernel.
 
 Almost every activation is of this kind. The supporting line at the midpoint is the tangent
-there, or it bridges two components of the set where the convex envelope can touch f: the convex
-and linear pieces, and the ends of the interval where they lie in a concave piece.
+there, or it is a bridge: from an end of the interval to a core, or from core to core.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -16,153 +14,60 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxact.bounds.relax_lines import Lines, attach, derivatives, quotient
-from jaxact.tracing.analysis import CONCAVE, CONVEX, Shape
+from jaxact.bounds.relax_touch import Plan, Touch
+from jaxact.tracing.analysis import CONVEX, Shape
 from jaxact.tracing.intervals import Arithmetic, Interval
 from jaxact.tracing.jets import evaluate
-from jaxact.tracing.program import plain
-from jaxact.tracing.ranges import range_from, table, turning
+from jaxact.tracing.program import Program, plain
+from jaxact.tracing.ranges import Table, range_from, table, turning
 
-LIMIT = 3
-_NODES = 16
-_NEWTON_STEPS = 5
 _SIDES = (1, -1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Component:
-    """Where the envelope may touch: a piece (its index) or an end of the interval ('l', 'u')."""
-
-    piece: int | None
-    end: str = ""
-
-
-@functools.lru_cache(maxsize=512)
-def _components(labels: tuple[int, ...], side: int) -> tuple[Component, ...]:
-    found: list[Component] = []
-    for k, label in enumerate(labels):
-        if side * label != CONCAVE:
-            found.append(Component(k))
-            continue
-        if k == 0:
-            found.append(Component(None, "l"))
-        if k == len(labels) - 1:
-            found.append(Component(None, "u"))
-    return tuple(found)
-
-
-def nodes_of(shape: Shape, piece: int) -> np.ndarray:
-    """Points of a piece where straight segments between them would follow f equally well."""
-    low, high = shape.left[piece], shape.right[piece]
-    grid = np.linspace(max(low, -16.0), min(high, 16.0), 4001)[1:-1]
-    inner = np.zeros(0)
-    if len(grid) and grid[-1] > grid[0]:
-        _, slope, _ = _host(shape, grid)
-        bend = np.sqrt(np.abs(np.gradient(slope, grid)))
-        mass = np.cumsum(np.where(np.isfinite(bend), bend, 0.0))
-        if mass[-1] > 0:
-            levels = np.array([0.0005, 0.005, 0.03, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.97, 0.995])
-            inner = np.interp(levels, mass / mass[-1], grid)
-    tail = np.array([24.0, 96.0, 1e3, 2e4])
-    extra = np.concatenate([-tail[::-1], tail])
-    points = np.unique(np.concatenate([inner, extra[(extra > low) & (extra < high)]]))
-    return points[:_NODES]
-
-
-def _host(shape: Shape, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """f, f' (midpoints of their enclosures) in float64: starting values, no certificates."""
-    with np.errstate(all="ignore"):
-        parts = evaluate(shape.program, Arithmetic(np, np.float64), (x, x))
-        mid = [np.nan_to_num((p[0] + p[1]) / 2, nan=0.0, posinf=0.0, neginf=0.0) for p in parts]
-    return mid[0], mid[1], mid[2]
-
-
-def few_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
+def few_lines(shape: Shape, both: tuple[Plan, Plan], lower: jax.Array, upper: jax.Array) -> Lines:
     """Lines over vectors of intervals."""
     dtype = str(lower.dtype)
+    ar = Arithmetic(jnp, dtype)
     pieces = table(shape, dtype)
-    labels = tuple(int(v) for v in pieces.label)
     raw_l, raw_u = jax.lax.stop_gradient((lower, upper))
     inside = (raw_l >= pieces.domain[0]) & (raw_u <= pieces.domain[1])
     home = jnp.clip(jnp.zeros_like(raw_l), pieces.domain[0], pieces.domain[1])
     l, u = jnp.where(inside, raw_l, home), jnp.where(inside, raw_u, home)  # noqa: E741
-    spans = [
-        (jnp.clip(a, l, u), jnp.clip(b, l, u))
-        for a, b in zip(pieces.left, pieces.right, strict=True)
-    ]
-    search = _Search(shape, labels, spans, l, u)
-    sides = [search.side(side) for side in _SIDES]
+    m = jnp.clip(l + (u - l) / 2, l, u)
 
-    # one certified evaluation for everything: ends, breaks, minimisers, and the whole interval
-    points = [l, u]
-    for (_, b), (a, _) in zip(spans[:-1], spans[1:], strict=True):
-        points += [b, a]
-    first_minimiser = len(points)
-    for side in sides:
-        points += [x for x in side.minimisers if x is not None]
-    rows = jnp.stack([*points, raw_l, raw_u, raw_l])
-    tops = jnp.stack([*points, raw_l, raw_u, raw_u])
-    ar = Arithmetic(jnp, dtype)
-    value, slope = evaluate(shape.program, ar, (rows, tops), order=1)
+    # the ends, and the whole interval for the range
+    rows, tops = jnp.stack([raw_l, raw_u, raw_l]), jnp.stack([raw_l, raw_u, raw_u])
+    (value,) = each(lambda r: evaluate(shape.program, ar, r, order=0), (rows, tops))
     low, high = range_from(
         shape, turning(shape, dtype), lower, upper,
-        tuple(v[-3:-1] for v in value), tuple(v[-1] for v in value),
+        (value[0][:2], value[1][:2]), (value[0][2], value[1][2]),
     )  # fmt: skip
 
-    lines = []
-    row = first_minimiser
-    for number, side in zip(_SIDES, sides, strict=True):
-        bounds, places = [], []
-        s = (side.slope, side.slope)
+    seen = _touch_points(shape.program, both, l, u)
+    contacts = [
+        _contact(plan, pieces, touch, l, m, u) for plan, touch in zip(both, seen, strict=True)
+    ]
+    at = _Values(shape, ar, pieces, contacts, value, l, u)
+    slope = jnp.stack([at.slope(side, contact) for side, contact in enumerate(contacts)])
+    t, place = _certificate(ar, pieces, at, slope, l, u)
+    t = shape_slack(shape, ar, t, l[None], u[None])
+    # a line that is worse at the midpoint than the range itself is not worth having
+    level = jnp.stack([low, high])
+    sign = jnp.asarray([[1], [-1]], l.dtype)
+    worth = slope * m[None] + t >= jax.lax.stop_gradient(sign * level)
+    good = inside[None] & jnp.isfinite(slope) & jnp.isfinite(t) & worth
+    ends = tuple(
+        jnp.broadcast_to(jnp.where(inside, v, home)[None], t.shape) for v in (lower, upper)
+    )
+    a, b = (jnp.stack(v) for v in zip(*((c.a, c.b) for c in contacts), strict=True))
+    smooth, t = attach(shape.program, (), ends, sign, slope, t, (a, b), a == b, place)
+    s, t = jnp.where(good, sign * smooth, 0), jnp.where(good, sign * t, level)
+    return Lines(s[0], t[0], s[1], t[1])
 
-        def held(k: int, s: Any = s, number: int = number) -> Any:
-            return ar.sub(_signed(value, k, number), ar.mul(s, (rows[k], rows[k])))[0]
 
-        for k, (a, b) in enumerate(spans):
-            x = side.minimisers[k]
-            if x is None:
-                start, stop = (
-                    (0 if k == 0 else 2 * k + 1),
-                    (1 if k == len(spans) - 1 else 2 * k + 2),
-                )
-                bounds += [held(start), held(stop)]
-                places += [a, b]
-                continue
-            tilt = ar.sub(_signed(slope, row, number), s)
-            base = held(row)
-            right = ar.mul(tilt, _length(ar, b, x))[0]
-            left = ar.mul(ar.neg(tilt), _length(ar, x, a))[0]
-            drop = jnp.minimum(jnp.minimum(left, right), 0)
-            bounds.append(ar.add((base, base), (drop, drop))[0])
-            places.append(x)
-            row += 1
-        for k in range(len(spans) - 1):
-            a, b = jnp.clip(pieces.right[k], l, u), jnp.clip(pieces.left[k + 1], l, u)
-            if pieces.right[k] == pieces.left[k + 1]:
-                continue  # the break is a point of both pieces
-            met = (pieces.right[k] <= u) & (pieces.left[k + 1] >= l)
-            gap = (jnp.full_like(l, pieces.gap_low[k]), jnp.full_like(l, pieces.gap_high[k]))
-            gap = gap if number > 0 else ar.neg(gap)
-            bound = ar.sub(gap, ar.mul(s, (a, b)))[0]
-            bounds.append(jnp.where(met, bound, np.inf))
-            places.append(a)
-        t, at = bounds[0], places[0]
-        for bound, place in zip(bounds[1:], places[1:], strict=True):
-            at = jnp.where(bound < t, place, at)
-            t = jnp.minimum(bound, t)
-        t = shape_slack(shape, ar, t, l, u)
-        # a line that is worse at the midpoint than the range itself is not worth having
-        level = low if number > 0 else -high
-        worth = side.slope * search.m + t >= jax.lax.stop_gradient(level)
-        good = inside & jnp.isfinite(side.slope) & jnp.isfinite(t) & worth
-        ends = (jnp.where(inside, lower, home), jnp.where(inside, upper, home))
-        smooth, t = attach(
-            shape.program, (), ends, number, side.slope, t, (side.a, side.b), side.tangent, at
-        )
-        lines += [
-            jnp.where(good, number * smooth, 0),
-            jnp.where(good, number * t, low if number > 0 else high),
-        ]
-    return Lines(*lines)
+def each(fn: Any, rows: Any) -> Any:
+    """Fn of every row: a loop, so that XLA does not fuse it into each use and compute it again."""
+    return jax.lax.map(fn, rows)
 
 
 def shape_slack(shape: Shape, ar: Arithmetic, t: Any, l: Any, u: Any) -> Any:  # noqa: E741
@@ -174,175 +79,242 @@ def shape_slack(shape: Shape, ar: Arithmetic, t: Any, l: Any, u: Any) -> Any:  #
     return ar.sub((t, t), (loss, loss))[0]
 
 
-def _signed(a: Interval, row: int, side: int) -> Interval:
-    return (a[0][row], a[1][row]) if side > 0 else (-a[1][row], -a[0][row])
+def _touch_points(
+    program: Program,
+    both: tuple[Plan, Plan],
+    l: Any,  # noqa: E741
+    u: Any,
+) -> list[list[Any]]:
+    """For each side the touch points seen from l and from u (None where there is no map)."""
+    maps = [(plan.from_left, plan.from_right) for plan in both]
+    anchors, starts = [], []
+    for left, right in maps:
+        if left is not None:
+            anchors.append(jnp.maximum(l, left.limit))
+            starts.append(_look_up(left, anchors[-1]))
+        if right is not None:
+            anchors.append(jnp.minimum(u, right.limit))
+            starts.append(_look_up(right, anchors[-1]))
+    refined = iter(())
+    if anchors:
+        c = jnp.stack(anchors)
+        d, low, high = (jnp.stack(v) for v in zip(*starts, strict=True))
+
+        def newton(row: tuple[Any, ...]) -> Any:
+            c, d, low, high = row
+            f, slope, curve = derivatives(program, d)
+            step = (slope * (c - d) + f - plain(program, c)) / (curve * (c - d))
+            return jnp.clip(d - jnp.where(jnp.isfinite(step), step, 0), low, high)
+
+        refined = iter(each(newton, (c, d, low, high)))
+    return [[None if one is None else next(refined) for one in pair] for pair in maps]
+
+
+def _look_up(touch: Touch, x: Any) -> tuple[Any, Any, Any]:
+    """The tabulated touch point by linear interpolation, and its two neighbours in order."""
+    values = jnp.asarray(touch.table, x.dtype)
+    cells = len(touch.table) - 1
+    z = (x - touch.centre) / touch.scale
+    place = (z / (1 + jnp.abs(z)) + 1) * (cells / 2)
+    index = jnp.clip(place.astype(jnp.int32), 0, cells - 1)
+    before = values.at[index].get(mode="promise_in_bounds")
+    after = values.at[index + 1].get(mode="promise_in_bounds")
+    share = jnp.clip(place - index.astype(x.dtype), 0, 1)
+    return (
+        before + share * (after - before),
+        jnp.minimum(before, after),
+        jnp.maximum(before, after),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contact:
+    """What one line touches.
+
+    Attributes:
+        a, b: touch points, equal where the line is the tangent at the midpoint.
+        points: one point a core: where it is touched, or where a tangent to it bounds it best.
+        cores: first and last piece of each core.
+        at_l, at_u: whether a is l and b is u, beside the one core.
+    """
+
+    a: Any
+    b: Any
+    points: tuple[Any, ...]
+    cores: tuple[tuple[int, int], ...]
+    at_l: Any
+    at_u: Any
+
+
+def _contact(
+    plan: Plan,
+    pieces: Table,
+    seen: list[Any],
+    l: Any,  # noqa: E741
+    m: Any,
+    u: Any,
+) -> _Contact:
+    if not plan.cores:
+        return _Contact(l, u, (), (), None, None)
+    first, final = plan.cores[0], plan.cores[-1]
+    from_l, from_u = seen
+    if from_l is not None:
+        from_l = jnp.clip(jnp.where(l >= pieces.left[final[0]], l, from_l), l, u)
+    if from_u is not None:
+        from_u = jnp.clip(jnp.where(u <= pieces.right[first[1]], u, from_u), l, u)
+    if len(plan.cores) == 2:
+        # a bridge from core to core, and tangents to either side of it
+        from_l, from_u = jnp.asarray(from_l), jnp.asarray(from_u)
+        left, right = jnp.minimum(m, from_u), jnp.maximum(m, from_l)
+        a, b = jnp.where(m >= from_l, m, left), jnp.where(m <= from_u, m, right)
+        return _Contact(a, b, (left, right), plan.cores, None, None)
+    # tangents to the core, and bridges from it to the ends; a hidden core leaves the chord
+    from_l = l if from_l is None else from_l
+    from_u = u if from_u is None else from_u
+    chord = from_l >= from_u
+    near_l, near_u = chord | (m < from_l), chord | (m > from_u)
+    x = jnp.where(near_l, from_l, jnp.where(near_u, from_u, m))
+    a, b = jnp.where(near_l, l, x), jnp.where(near_u, u, x)
+    return _Contact(a, b, (x,), plan.cores, near_l, near_u)
+
+
+class _Values:
+    """Certified values of side * f: at both ends, and with slopes at one point a row.
+
+    Rows are first the points of the cores, then those of convex pieces that are not alone in
+    their core, where the core's point may lie outside the piece.
+    """
+
+    def __init__(
+        self, shape: Shape, ar: Arithmetic, pieces: Table, contacts: list[_Contact],
+        value: Interval, l: Any, u: Any,  # noqa: E741
+    ) -> None:  # fmt: skip
+        low, high = value
+        self.ends = [(low[k], high[k]) for k in (0, 1)], [(-high[k], -low[k]) for k in (0, 1)]
+        rows: list[tuple[int, Any]] = []
+        self.point: dict[tuple[int, int], int] = {}
+        self.tangents: list[tuple[int, int, int]] = []
+        for side, contact in enumerate(contacts):
+            for core, x in enumerate(contact.points):
+                self.point[side, core] = len(rows)
+                rows.append((side, x))
+        for side, contact in enumerate(contacts):
+            for core, (first, last) in enumerate(contact.cores):
+                for k in range(first, last + 1):
+                    if _SIDES[side] * pieces.label[k] != CONVEX:
+                        continue
+                    row = self.point[side, core]
+                    if first < last:
+                        row = len(rows)
+                        inner = (jnp.clip(v[k], l, u) for v in (pieces.left, pieces.right))
+                        rows.append((side, jnp.clip(contact.points[core], *inner)))
+                    self.tangents.append((side, k, row))
+        if not rows:
+            return
+        self.x = jnp.stack([x for _, x in rows])
+        upper = jnp.asarray([side == 1 for side, _ in rows])
+
+        def body(row: tuple[Any, Any]) -> Any:
+            x, flip = row
+            jets = evaluate(shape.program, ar, (x, x), order=1)
+            return [
+                (jnp.where(flip, -high, low), jnp.where(flip, -low, high)) for low, high in jets
+            ]
+
+        self.f, self.first = each(body, (self.x, upper))
+
+    def slope(self, side: int, contact: _Contact) -> Any:
+        """Of the line through the touch points, from values that the certificate needs anyway."""
+        at_l, at_u = (_middle(v) for v in self.ends[side])
+        if not contact.points:
+            return quotient(at_u - at_l, contact.b - contact.a, 0)
+        f, first = _middle(self.f), _middle(self.first)
+        left = self.point[side, 0]
+        right = self.point[side, len(contact.cores) - 1]
+        fa, fb, tangent = f[left], f[right], first[left]
+        if contact.at_l is not None:
+            fa, fb = jnp.where(contact.at_l, at_l, fa), jnp.where(contact.at_u, at_u, fb)
+        else:
+            tangent = jnp.where(contact.a == contact.points[0], tangent, first[right])
+        return quotient(fb - fa, contact.b - contact.a, tangent)
+
+
+def _middle(a: Interval) -> Any:
+    return a[0] + (a[1] - a[0]) / 2
+
+
+def _certificate(
+    ar: Arithmetic,
+    pieces: Table,
+    at: _Values,
+    slope: Any,
+    l: Any,  # noqa: E741
+    u: Any,
+) -> tuple[Any, Any]:
+    """A certified lower bound of side * f - s x, both sides, and where it is nearly attained."""
+    held = []
+    for side in (0, 1):
+        held += [(side, at.ends[side][k][0], x, x, None) for k, x in enumerate((l, u))]
+        held += [(side, *joint) for joint in _joints(pieces, _SIDES[side], l, u)]
+
+    def hold(row: tuple[Any, ...]) -> Any:
+        """A value that f does not undercut anywhere in [a, b]."""
+        s, low, a, b = row
+        return ar.sub((low, low), ar.mul((s, s), (a, b)))[0]
+
+    def touch(row: tuple[Any, ...]) -> Any:
+        """A convex piece [a, b] lies above its tangent at x."""
+        s, a, b, x, f, first = row
+        tilt = ar.sub(first, (s, s))
+        base = ar.sub(f, ar.mul((s, s), (x, x)))[0]
+        right = ar.mul(tilt, _length(ar, b, x))[0]
+        left = ar.mul(ar.neg(tilt), _length(ar, x, a))[0]
+        drop = jnp.minimum(jnp.minimum(left, right), 0)
+        return ar.add((base, base), (drop, drop))[0]
+
+    columns = [[slope[row[0]] for row in held], *([row[k] for row in held] for k in (1, 2, 3))]
+    bounds = hold(tuple(jnp.stack(v) for v in columns))
+    found: list[list[tuple[Any, Any]]] = [[], []]
+    for (side, _, a, _, met), bound in zip(held, bounds, strict=True):
+        found[side].append((bound if met is None else jnp.where(met, bound, np.inf), a))
+    if at.tangents:
+        spans = [
+            [jnp.clip(v[k], l, u) for _, k, _ in at.tangents] for v in (pieces.left, pieces.right)
+        ]
+        take = np.array([row for _, _, row in at.tangents])
+        x, f, first = jax.tree.map(lambda v: v[take], (at.x, at.f, at.first))
+        s = jnp.stack([slope[side] for side, _, _ in at.tangents])
+        bounds = touch((s, jnp.stack(spans[0]), jnp.stack(spans[1]), x, f, first))
+        for row, (side, _, _) in enumerate(at.tangents):
+            found[side].append((bounds[row], x[row]))
+    return tuple(jnp.stack(v) for v in zip(*map(_least, found), strict=True))  # pyright: ignore[reportReturnType]
+
+
+def _least(found: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The least bound, and its place."""
+    t, at = found[0]
+    for bound, place in found[1:]:
+        at = jnp.where(bound < t, place, at)
+        t = jnp.minimum(bound, t)
+    return t, at
+
+
+def _joints(pieces: Table, side: int, l: Any, u: Any) -> list[tuple[Any, ...]]:  # noqa: E741
+    """Between pieces: the least value there, from where to where, and whether [l, u] meets it.
+
+    A joint that belongs to a convex piece is covered by that piece's tangent.
+    """
+    found = []
+    for k in range(len(pieces.label) - 1):
+        low, high = pieces.right[k], pieces.left[k + 1]
+        if low == high and CONVEX in (side * v for v in pieces.label[k : k + 2]):
+            continue
+        least = pieces.gap_low[k] if side > 0 else -pieces.gap_high[k]
+        met = (low <= u) & (high >= l)
+        found.append((jnp.full_like(l, least), jnp.clip(low, l, u), jnp.clip(high, l, u), met))
+    return found
 
 
 def _length(ar: Arithmetic, b: Any, a: Any) -> Interval:
     low, high = ar.sub((b, b), (a, a))
     return jnp.maximum(low, 0), jnp.maximum(high, 0)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Side:
-    """The chosen slope of one line, its touch points, and a near minimiser in each piece."""
-
-    slope: Any
-    a: Any
-    b: Any
-    tangent: Any
-    minimisers: tuple[Any, ...]
-
-
-class _Search:
-    """Finds slopes; nothing here is trusted by the certificate."""
-
-    def __init__(self, shape: Shape, labels: Any, spans: Any, l: Any, u: Any) -> None:  # noqa: E741
-        self.shape, self.labels, self.spans, self.l, self.u = shape, labels, spans, l, u
-        self.m = jnp.clip(l + (u - l) / 2, l, u)
-        points = jnp.stack([l, u, self.m, *(v for span in spans for v in span)])
-        self.f, slopes, _ = derivatives(shape.program, points)
-        self.slope_m = slopes[2]
-        self.nodes: dict[int, tuple[Any, Any, Any]] = {}
-
-    def node_table(self, piece: int) -> tuple[Any, Any, Any]:
-        """Nodes of a piece with f and f' there, columns."""
-        if piece not in self.nodes:
-            x = nodes_of(self.shape, piece)
-            f, slope, _ = _host(self.shape, x)
-            self.nodes[piece] = tuple(jnp.asarray(v[:, None], self.l.dtype) for v in (x, f, slope))  # pyright: ignore[reportArgumentType]
-        return self.nodes[piece]
-
-    def side(self, side: int) -> _Side:
-        parts = _components(self.labels, side)
-        f = side * self.f
-        slope_m = side * self.slope_m
-        candidates = []
-        convex = [k for k, label in enumerate(self.labels) if side * label == CONVEX]
-        tangents = any(part.piece is not None for part in parts)
-        if tangents:
-            candidates.append((slope_m, self.m, self.m))
-        for i in range(len(parts)):
-            for j in range(i + 1, len(parts)):
-                a, b, fa, fb = self.bridge(side, parts[i], parts[j])
-                candidates.append((quotient(fb - fa, b - a, slope_m), a, b))
-        known = [(self.l, f[0]), (self.u, f[1]), (self.m, f[2])]
-        known += [(v, f[3 + k]) for k, v in enumerate(v for span in self.spans for v in span)]
-        touches = []
-        for _, a, b in candidates[1 if tangents else 0 :]:
-            both = jnp.stack([a, b])
-            value = side * plain(self.shape.program, both)
-            touches += [(a, value[0]), (b, value[1])]
-        chosen = candidates[0]
-        gain = None
-        if len(candidates) > 1:
-            for candidate in candidates:
-                s = candidate[0]
-                worth = None
-                for x, y in known + touches:
-                    line = y - s * (x - self.m)
-                    worth = line if worth is None else jnp.minimum(worth, line)
-                for piece in convex:
-                    x, y, _ = self.node_table(piece)
-                    if not x.shape[0]:
-                        continue
-                    line = side * y - s[None] * (x - self.m[None])
-                    within = (x > self.l[None]) & (x < self.u[None])
-                    worth = jnp.minimum(worth, jnp.where(within, line, np.inf).min(0))  # pyright: ignore[reportArgumentType]
-                if gain is None:
-                    gain = worth
-                    continue
-                better = worth > gain  # pyright: ignore[reportOptionalOperand]
-                chosen = tuple(
-                    jnp.where(better, p, q) for p, q in zip(candidate, chosen, strict=True)
-                )
-                gain = jnp.maximum(gain, worth)  # pyright: ignore[reportArgumentType]
-        slope, a, b = chosen
-        minimisers = [
-            self.minimiser(side, k, slope, a, b) if side * label == CONVEX else None
-            for k, label in enumerate(self.labels)
-        ]
-        return _Side(slope, a, b, a == b, tuple(minimisers))
-
-    def span(self, part: Component) -> tuple[Any, Any]:
-        if part.piece is None:
-            point = self.l if part.end == "l" else self.u
-            return point, point
-        return self.spans[part.piece]
-
-    def bridge(self, side: int, left: Component, right: Component) -> tuple[Any, ...]:
-        """Touch points of the line that lies on two components, by Newton on both."""
-        (a_low, a_high), (b_low, b_high) = self.span(left), self.span(right)
-        a, b = a_low, b_high
-        if left.piece is not None:
-            a = self.start(side, left.piece, b, a_low, a_high, leftward=True)
-        if right.piece is not None:
-            b = self.start(side, right.piece, a, b_low, b_high, leftward=False)
-            if left.piece is not None:
-                a = self.start(side, left.piece, b, a_low, a_high, leftward=True)
-        if left.piece is None and right.piece is None:
-            return a, b, side * self.f[0], side * self.f[1]
-
-        def step(_: Any, state: Any) -> Any:
-            a, b = state
-            value, slope, curve = (
-                side * v for v in derivatives(self.shape.program, jnp.stack([a, b]))
-            )
-            s = quotient(value[1] - value[0], b - a, side * self.slope_m)
-            new = []
-            for k, (x, low, high) in enumerate(((a, a_low, a_high), (b, b_low, b_high))):
-                bent = curve[k] > 0
-                move = x - (slope[k] - s) / jnp.where(bent, curve[k], 1)
-                toward = jnp.where(slope[k] > s, low, jnp.where(slope[k] < s, high, x))
-                move = jnp.where(bent & jnp.isfinite(move), move, toward)
-                new.append(jnp.clip(move, low, high))
-            return tuple(new)
-
-        a, b = jax.lax.fori_loop(0, _NEWTON_STEPS, step, (a, b))
-        value = side * plain(self.shape.program, jnp.stack([a, b]))
-        return a, b, value[0], value[1]
-
-    def start(self, side: int, piece: int, c: Any, low: Any, high: Any, *, leftward: bool) -> Any:
-        """Bracket the tangent point of the line through (c, f(c)) between nodes."""
-        x, y, slope = self.node_table(piece)
-        if not x.shape[0]:
-            return low + (high - low) / 2
-        fc = side * plain(self.shape.program, c)
-        above = side * y + side * slope * (c[None] - x) > fc[None]
-        small = ~above if leftward else above
-        return self.bracket(x, small, low, high)
-
-    def bracket(self, x: Any, small: Any, low: Any, high: Any) -> Any:
-        """A point between the last node below the root and the first above it."""
-        within = (x > low[None]) & (x < high[None])
-        lo = jnp.where(within & small, x, -np.inf).max(0)
-        hi = jnp.where(within & ~small, x, np.inf).min(0)
-        has_lo, has_hi = lo > -np.inf, hi < np.inf
-        lo, hi = jnp.maximum(lo, low), jnp.minimum(hi, high)
-        middle = lo + (hi - lo) / 2
-        # a bracket that is open to one side may be very long: stay near its node
-        near = jnp.clip(middle, lo, lo + 1)
-        near = jnp.where(has_lo & ~has_hi, near, jnp.clip(middle, hi - 1, hi))
-        return jnp.where(has_lo == has_hi, middle, near)
-
-    def minimiser(self, side: int, piece: int, s: Any, a: Any, b: Any) -> Any:
-        """Where f - s x is least in a convex piece: a touch point there, else Newton."""
-        low, high = self.spans[piece]
-        x, _, slope = self.node_table(piece)
-        if x.shape[0]:
-            start = self.bracket(x, side * slope < s[None], low, high)
-        else:
-            start = low + (high - low) / 2
-        start = jnp.where((b >= low) & (b <= high), b, start)
-        start = jnp.where((a >= low) & (a <= high), a, start)
-
-        def step(_: Any, x: Any) -> Any:
-            _, slope, curve = (side * v for v in derivatives(self.shape.program, x))
-            bent = curve > 0
-            move = x - (slope - s) / jnp.where(bent, curve, 1)
-            toward = jnp.where(slope > s, low, jnp.where(slope < s, high, x))
-            return jnp.clip(jnp.where(bent & jnp.isfinite(move), move, toward), low, high)
-
-        if len(self.spans) == 1:
-            return start
-        return jax.lax.fori_loop(0, 3, step, start)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.bounds.relax_few import LIMIT, few_lines, shape_slack
+from jaxact.bounds.relax_few import few_lines, shape_slack
 from jaxact.bounds.relax_lines import Lines, attach, derivatives, quotient
+from jaxact.bounds.relax_touch import plans
 from jaxact.tracing.analysis import CONVEX, Shape
 from jaxact.tracing.intervals import Arithmetic
 from jaxact.tracing.jets import evaluate
@@ -75,8 +76,9 @@ def piece_lines(shape: Shape, lower: jax.Array, upper: jax.Array) -> Lines:
     size = lower.shape
     lower, upper = lower.reshape(-1), upper.reshape(-1)
     pieces = table(shape, str(lower.dtype))
-    if 0 < len(pieces.left) <= LIMIT:
-        return _shaped(few_lines(shape, lower, upper), size)
+    both = plans(shape)
+    if both is not None and len(pieces.left) == len(shape.left):
+        return _shaped(few_lines(shape, both, lower, upper), size)
     low, high = shape_range(shape, lower, upper)
     level = jnp.zeros_like(low)
     if not len(pieces.left):

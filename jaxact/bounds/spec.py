@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.numerics import checks
+from jaxact.tracing.affine import Variable
 
 
 def margin_spec(label: Any, classes: int) -> Float[Array, "rows classes"]:
@@ -43,12 +44,17 @@ def margin_spec(label: Any, classes: int) -> Float[Array, "rows classes"]:
     return own[None, :] - jax.nn.one_hot(others, classes, dtype=dtype)
 
 
-def check_labels(label: Any, classes: int) -> None:
+def spec_rows(spec: Any, target: Variable) -> Any:
+    """A spec as rows over the output variable; None stays None."""
+    return None if spec is None else spec.reshape(spec.shape[0], *target.shape)
+
+
+def check_labels(label: Any, classes: int, *, name: str = "label") -> None:
     """Raise unless every label is an integer in [0, classes); traced values pass."""
     if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
-        raise TypeError(f"label must be an integer, got {label!r}")
+        raise TypeError(f"{name} must be an integer, got {label!r}")
     if checks.is_concrete(label):
         values = np.asarray(label)
         wrong = values[(values < 0) | (values >= classes)]
         if wrong.size:
-            raise ValueError(f"label must be in [0, {classes}), got {wrong.reshape(-1)[0]}")
+            raise ValueError(f"{name} must be in [0, {classes}), got {wrong.reshape(-1)[0]}")

@@ -5,7 +5,7 @@ A unit's lines need its pre-activation interval, which needs the lines of the un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -15,14 +15,16 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxact.bounds.backward import (
+    Forms,
     affine_part,
     both_sides,
     interval_of,
     lower_forms,
     unknown_is_infinite,
 )
-from jaxact.bounds.blocks import neuron_bounds
+from jaxact.bounds.blocks import interval_at, neuron_bounds
 from jaxact.bounds.joint import maximum_planes, product_planes
+from jaxact.bounds.problem import Bounds
 from jaxact.bounds.relax import relax_unit
 from jaxact.bounds.relax_lines import Lines
 from jaxact.numerics.pytrees import Leaf, pytree
@@ -50,12 +52,20 @@ class Relaxed:
 Known: TypeAlias = Mapping[Variable, Relaxed]
 """By the unit's output."""
 
+Relaxer: TypeAlias = Callable[[Any, Any, Any, tuple[Any, ...]], Lines]
+"""Certified lines of fn(x, *theta) from (fn, lower, upper, theta), such as `relax_unit`."""
+
 Refine: TypeAlias = Callable[[Variable, tuple[Array, Array], Known], tuple[Array, Array]]
 """A better box for a variable, from the box it has and what is known before it."""
 
 
 def relax_units(
-    network: Network, region: Any, *, sparse: bool = False, refine: Refine | None = None
+    network: Network,
+    region: Any,
+    *,
+    sparse: bool = False,
+    relaxer: Relaxer = relax_unit,
+    refine: Refine | None = None,
 ) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
     """Box, lines and range of every unit and joint node, and the boxes of the units in order.
 
@@ -67,14 +77,14 @@ def relax_units(
     shared = len(kinds) < len(units) and not any(u.theta for u in units)
     alone = all(isinstance(n, Affine | Unit) for n in network.graph.nodes)
     if refine is None and shared and alone and len({u.operand.dtype for u in units}) == 1:
-        known = _in_one_loop(network, region, sparse=sparse)
+        known = _in_one_loop(network, region, relaxer, sparse=sparse)
     else:
-        known = _one_by_one(network, region, sparse=sparse, refine=refine)
+        known = _one_by_one(network, region, relaxer, sparse=sparse, refine=refine)
     return known, tuple(known[u.output].box for u in units)
 
 
 def _one_by_one(
-    network: Network, region: Any, *, sparse: bool, refine: Refine | None
+    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool, refine: Refine | None
 ) -> dict[Variable, Relaxed]:
     known: dict[Variable, Relaxed] = {}
     for node in network.graph.nodes:
@@ -84,16 +94,42 @@ def _one_by_one(
             box = _box(network, region, node.operand, known, unit=node, sparse=sparse)
             if refine is not None:
                 box = refine(node.operand, box, known)
-            known[node.output] = _relaxed(node.fn, box, node.parameters(network.weights))
+            theta = node.parameters(network.weights)
+            known[node.output] = _relaxed(relaxer, node.fn, box, theta)
             continue
-        boxes = tuple(_box(network, region, v, known, sparse=sparse) for v in node.variables)
         if isinstance(node, Product):
-            planes = product_planes(*boxes)
+            boxes = [_box(network, region, v, known, sparse=sparse) for v in node.variables]
         else:
-            planes = maximum_planes(node, *boxes)
-        value = node.interval(*zip(*boxes, strict=True), network.weights)
-        known[node.output] = Relaxed(boxes, planes, value)
+            *ends, difference = node.variables
+            boxes = [_interval_box(network, region, v, known, sparse=sparse) for v in ends]
+            boxes.append(_box(network, region, difference, known, sparse=sparse))
+        known[node.output] = relaxed_joint(network, node, boxes)
     return known
+
+
+def relaxed_joint(network: Network, node: Any, boxes: Sequence[tuple[Any, Any]]) -> Relaxed:
+    """Planes and range of a product or maximum whose operands lie in `boxes`."""
+    if isinstance(node, Product):
+        planes = product_planes(*boxes)
+    else:
+        planes = maximum_planes(node, boxes[-1])
+    low, high = zip(*boxes, strict=True)
+    value = node.interval(low, high, network.weights)
+    return Relaxed(tuple(boxes), planes, value)
+
+
+def relax_inside(
+    network: Network, boxes: Mapping[Variable, tuple[Any, Any]]
+) -> tuple[dict[Variable, Relaxed], tuple[Any, ...]]:
+    """`relax_units` where a box of every operand is known already."""
+    known = {}
+    for node in network.graph.nodes:
+        if isinstance(node, Unit):
+            theta = node.parameters(network.weights)
+            known[node.output] = _relaxed(relax_unit, node.fn, boxes[node.operand], theta)
+        elif not isinstance(node, Affine):
+            known[node.output] = relaxed_joint(network, node, [boxes[v] for v in node.variables])
+    return known, tuple(boxes[u.operand] for u in network.units)
 
 
 def bound_rows(
@@ -109,8 +145,20 @@ def bound_rows(
 
     The better of backward CROWN and of interval arithmetic from the nearest units.
     """
+    return bound_forms(network, region, *affine_part(network, variable, rows), known, sparse=sparse)
+
+
+def bound_forms(
+    network: Network,
+    region: Any,
+    forms: Forms,
+    constant: Array,
+    known: Known,
+    *,
+    sparse: bool = False,
+) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
+    """`bound_rows` of forms of unit outputs and the input, such as `affine_part` makes."""
     source = network.graph.source
-    forms, constant = affine_part(network, variable, rows)
     ranges = {v: k.range for v, k in known.items()}
     lower, upper = interval_of(forms, constant, ranges, source, region)
     count = constant.shape[0]
@@ -125,6 +173,21 @@ def bound_rows(
     lower, upper = jnp.maximum(lower, low), jnp.minimum(upper, high)
     # at eps = 0 the two sides are one number, up to rounding
     return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
+
+
+def answer(
+    network: Network,
+    spec: Any,
+    bounds: tuple[Array, Array],
+    sides: tuple[tuple[Array, Array], tuple[Array, Array]] | None,
+    boxes: tuple[Any, ...],
+) -> Bounds:
+    """`Bounds` of the rows of a spec, or of the outputs, in their shapes."""
+    shape = network.output_shape if spec is None else (spec.shape[0],)
+    linear = []
+    for slope, intercept in sides or ():
+        linear += [slope.reshape(*shape, *network.input_shape), intercept.reshape(shape)]
+    return Bounds(*shaped(bounds, shape), Lines(*linear) if linear else None, boxes)
 
 
 def shaped(bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -158,11 +221,26 @@ def _box(
     return lower, upper
 
 
-def _relaxed(fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()) -> Relaxed:
-    return Relaxed(box, relax_unit(fn, *box, theta), unit_range(fn, *box, theta))
+def _interval_box(
+    network: Network, region: Any, variable: Variable, known: Known, *, sparse: bool
+) -> tuple[Array, Array]:
+    """The box by intervals from the nearest units alone, which costs no backward pass."""
+    ranges = {v: k.range for v, k in known.items()}
+    if sparse:
+        return interval_at(network, region, variable, ranges)[0]
+    forms = affine_part(network, variable)
+    return shaped(interval_of(*forms, ranges, network.graph.source, region), variable.shape)
 
 
-def _in_one_loop(network: Network, region: Any, *, sparse: bool) -> dict[Variable, Relaxed]:
+def _relaxed(
+    relaxer: Relaxer, fn: Any, box: tuple[Any, Any], theta: tuple[Any, ...] = ()
+) -> Relaxed:
+    return Relaxed(box, relaxer(fn, *box, theta), unit_range(fn, *box, theta))
+
+
+def _in_one_loop(
+    network: Network, region: Any, relaxer: Relaxer, *, sparse: bool
+) -> dict[Variable, Relaxed]:
     """The same with one copy of each activation's relaxation in the program, not one per layer.
 
     The relaxation is most of the program, so this halves its compile time or better. Units are
@@ -194,7 +272,7 @@ def _in_one_loop(network: Network, region: Any, *, sparse: bool) -> dict[Variabl
         return box
 
     stages = [stage(k) for k in range(len(units))]
-    relaxers = [lambda low, high, fn=fn: _relaxed(fn, (low, high)) for fn in kinds]
+    relaxers = [lambda low, high, fn=fn: _relaxed(relaxer, fn, (low, high)) for fn in kinds]
 
     def step(table: Any, index: tuple[Array, Array]) -> tuple[Any, None]:
         k, kind = index

@@ -7,6 +7,7 @@ leaves are the weights; `functional(model)` is the pair (apply, params) that `tr
 from __future__ import annotations
 
 from jaxact.nets import linen as linen
+from jaxact.nets.certified import train_certified as train_certified
 from jaxact.nets.convnet import ConvNet as ConvNet
 from jaxact.nets.fits import Fit as Fit
 from jaxact.nets.fits import train_autoencoder as train_autoencoder

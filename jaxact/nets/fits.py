@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,29 +78,12 @@ def train_classifier(
         >>> f(x[0]).shape, bool(fit.accuracy > 0.8)
         ((2,), True)
     """
-    checks.key("key", key)
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    checks.finite("x", x)
-    checks.non_negative("y", y)
-    checks.shape("y", y, (x.shape[0],))
-    shape, flat = x.shape[1:], x.reshape(x.shape[0], -1)
-    center, spread = _moments(flat)
-    seeds = jax.random.split(key)
-    sizes = (flat.shape[1], *widths, int(y.max()) + 1)
-    apply, params = _fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
+    start = new_classifier(x, y, act, widths=widths, trainable=trainable, key=key)
     params, losses = train(
-        apply, params, ((flat - center) / spread, y), loss=cross_entropy,
-        epochs=epochs, batch=batch, key=seeds[1],
+        start.apply, start.params, start.data, loss=cross_entropy,
+        epochs=epochs, batch=batch, key=start.key,
     )  # fmt: skip
-    params["layers"][0] = _fold_input(params["layers"][0], center, spread)
-    f = Partial(_on_flat, apply, params)
-    score = _accuracy(f, x, y)
-    held_out = None
-    if test is not None:
-        test_x, test_y = jnp.asarray(test[0]), jnp.asarray(test[1])
-        checks.shape("test x", test_x, ("n", *shape))
-        held_out = _accuracy(f, test_x, test_y)
-    return f, Fit(losses, score, held_out)
+    return finished_classifier(start, params, losses, x, y, test)
 
 
 def train_autoencoder(
@@ -175,6 +158,50 @@ def train_autoencoder(
     to_image = Partial(_Reshaped(shape), decode, outer)
     held_out = None if test is None else _explained(to_code, to_image, jnp.asarray(test))
     return to_code, to_image, Fit(losses, _explained(to_code, to_image, images), held_out)
+
+
+class Start(NamedTuple):
+    """A classifier before its training, on standardised flat samples."""
+
+    apply: Apply
+    params: dict[str, Any]
+    data: tuple[Any, Any]
+    center: Any
+    spread: Any
+    key: Any
+
+
+def new_classifier(
+    x: Any, y: Any, act: Callable[..., Any], *, widths: Sequence[int], trainable: bool, key: Any
+) -> Start:
+    """Check the samples, standardise them and draw an MLP."""
+    checks.key("key", key)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    checks.finite("x", x)
+    checks.non_negative("y", y)
+    checks.shape("y", y, (x.shape[0],))
+    flat = x.reshape(x.shape[0], -1)
+    center, spread = _moments(flat)
+    seeds = jax.random.split(key)
+    sizes = (flat.shape[1], *widths, int(y.max()) + 1)
+    apply, params = _fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
+    return Start(apply, params, ((flat - center) / spread, y), center, spread, seeds[1])
+
+
+def finished_classifier(
+    start: Start, params: Any, losses: Any, x: Any, y: Any, test: tuple[Any, Any] | None
+) -> tuple[Callable[..., Any], Fit]:
+    """The classifier of raw inputs, and its scores."""
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    params["layers"][0] = _fold_input(params["layers"][0], start.center, start.spread)
+    f = Partial(_on_flat, start.apply, params)
+    score = _accuracy(f, x, y)
+    held_out = None
+    if test is not None:
+        test_x, test_y = jnp.asarray(test[0]), jnp.asarray(test[1])
+        checks.shape("test x", test_x, ("n", *x.shape[1:]))
+        held_out = _accuracy(f, test_x, test_y)
+    return f, Fit(losses, score, held_out)
 
 
 def _fresh(build: Callable[..., nnx.Module], key: Any) -> tuple[Apply, dict[str, Any]]:

@@ -52,6 +52,7 @@ def train(
     steps: int | None = None,
     epochs: int | None = None,
     batch: int = 64,
+    schedule: Callable[[Any], Any] | None = None,
     key: PRNGKeyArray,
 ) -> tuple[Any, Float[Array, " steps"]]:
     """Minimise the mean over the data of loss(apply(params, x), *targets), by mini-batches.
@@ -70,6 +71,8 @@ def train(
         steps: number of updates; give this or `epochs` (default: 1000 steps).
         epochs: passes over the data.
         batch: samples a step, drawn without replacement within an epoch; no more than the data.
+        schedule: a function of the step (an optax schedule), whose value the loss gets as its
+            last argument: loss(prediction, *targets, value).
         key: random key of the order of the samples; the same key gives the same result.
 
     Returns:
@@ -103,7 +106,10 @@ def train(
     data = jax.tree.map(jnp.asarray, data)
     fn = callable_pytree(apply)
     chosen = optimizer or default_optimizer(3e-3, steps)
-    return _run(fn, params, data, key, loss=loss, optimizer=chosen, steps=steps, batch=batch)
+    return _run(
+        fn, params, data, key,
+        loss=loss, optimizer=chosen, steps=steps, batch=batch, schedule=schedule,
+    )  # fmt: skip
 
 
 def _samples(data: tuple[Any, ...]) -> int:
@@ -116,7 +122,7 @@ def _samples(data: tuple[Any, ...]) -> int:
     return counts.pop()
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "steps", "batch"))
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "steps", "batch", "schedule"))
 def _run(
     apply: Any,
     params: Any,
@@ -127,6 +133,7 @@ def _run(
     optimizer: Any,
     steps: int,
     batch: int,
+    schedule: Any = None,
 ) -> tuple[Any, Any]:
     count = jax.tree.leaves(data)[0].shape[0]
     per_epoch = count // batch
@@ -135,14 +142,16 @@ def _run(
     order = jnp.argsort(jax.random.bits(key, (epochs, count)), axis=1)
     order = order[:, : per_epoch * batch].reshape(-1, batch)[:steps]
 
-    def objective(p: Any, x: Any, targets: Any) -> Any:
-        predict = lambda sample, *rest: loss(apply(p, sample), *rest)  # noqa: E731
+    def objective(p: Any, x: Any, targets: Any, extra: tuple[Any, ...]) -> Any:
+        predict = lambda sample, *rest: loss(apply(p, sample), *rest, *extra)  # noqa: E731
         return jnp.mean(jax.vmap(predict)(x, *targets))
 
-    def step(state: tuple[Any, Any], rows: Any) -> tuple[tuple[Any, Any], Any]:
-        p, memory = state
+    def step(state: tuple[Any, Any], turn: Any) -> tuple[tuple[Any, Any], Any]:
+        (p, memory), (number, rows) = state, turn
+        with jax.numpy_dtype_promotion("standard"):
+            extra = () if schedule is None else (schedule(number),)
         x, *targets = jax.tree.map(lambda leaf: leaf[rows], data)
-        value, gradient = jax.value_and_grad(objective)(p, x, targets)
+        value, gradient = jax.value_and_grad(objective)(p, x, targets, extra)
         # optax mixes counters and rates of other dtypes, which strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"):
             updates, moved = optimizer.update(gradient, memory, p)
@@ -151,5 +160,6 @@ def _run(
         fresh = jax.tree.map(keep, optax.apply_updates(p, updates), p)
         return (fresh, jax.tree.map(keep, moved, memory)), jnp.where(good, value, jnp.inf)
 
-    (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), order)
+    turns = jnp.arange(steps, dtype=jnp.int32), order
+    (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), turns)
     return params, losses

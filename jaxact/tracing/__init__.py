@@ -10,7 +10,7 @@ from jaxact.tracing.graph import Graph as Graph
 from jaxact.tracing.graph import Network as Network
 from jaxact.tracing.graph import Unit as Unit
 from jaxact.tracing.graph import trace as trace
+from jaxact.tracing.jets import jets as jets
 from jaxact.tracing.joint import Maximum as Maximum
 from jaxact.tracing.joint import Product as Product
-from jaxact.tracing.jets import jets as jets
 from jaxact.tracing.ranges import unit_range as unit_range

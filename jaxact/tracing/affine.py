@@ -34,9 +34,12 @@ _COPIES = frozenset("broadcast_in_dim copy reshape squeeze transpose".split())
 SUPPORTED = tuple(sorted(_PLAIN | set(_DATA)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class Variable:
-    """An operand that depends on the input: its number, shape and dtype."""
+    """An operand that depends on the input: its number, shape and dtype.
+
+    Ordered by number, so that dictionaries of variables are pytrees.
+    """
 
     index: int
     shape: tuple[int, ...]
@@ -143,6 +146,23 @@ class Affine:
         back = jax.linear_transpose(lambda *values: self.apply(values, weights), *like)
         return list(jax.vmap(back)(rows))
 
+    def pull_size(self, sizes: Any, weights: Sequence[Any]) -> list[Any]:
+        """`pull` by the magnitudes of the coefficients, of rows >= 0."""
+        if self.name not in _BILINEAR:  # each operand has coefficients of one sign
+            return [jnp.abs(part) for part in self.pull(sizes, weights)]
+        operands = tuple(
+            dataclasses.replace(o, value=abs(o.value)) if isinstance(o, Written) else o
+            for o in self.operands
+        )
+        own = {o.index: jnp.abs(weights[o.index]) for o in operands if isinstance(o, Weight)}
+        positive = [own.get(i, w) for i, w in enumerate(weights)]
+        return dataclasses.replace(self, operands=operands).pull(sizes, positive)
+
+    def push(self, tangents: Sequence[Any], weights: Sequence[Any]) -> Any:
+        """The linear part of the step at `tangents`, one for each of `variables`."""
+        at = [jnp.zeros_like(t) for t in tangents]
+        return jax.jvp(lambda *v: self.apply(v, weights), at, list(tangents))[1]
+
     def pull_identity(self, weights: Sequence[Any]) -> list[Any]:
         """`pull` of the identity; a dense layer's matrix is taken as it stands."""
         if (dense := self.dense_rows(weights)) is not None:
@@ -165,10 +185,8 @@ class Affine:
             middle = self.apply(
                 [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
             )
-            constants = [_magnitude(o, weights, magnitudes) for o in self._constants]
-            radius = self._bind(
-                [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)], constants
-            )
+            half = [(u - lo) / 2 for lo, u in zip(lower, upper, strict=True)]
+            radius = self.spread(half, weights, magnitudes)
             return middle - radius, middle + radius
         if self.name in ("neg", "sub"):
             flips = [self.name == "neg" or o is not self.operands[0] for o in self.variables]
@@ -176,6 +194,22 @@ class Affine:
             high = [lo if flip else u for lo, u, flip in zip(lower, upper, flips, strict=True)]
             return self.apply(low, weights), self.apply(high, weights)
         return self.apply(lower, weights), self.apply(upper, weights)
+
+    def spread(
+        self, radius: Sequence[Any], weights: Sequence[Any], magnitudes: Sequence[Any] = ()
+    ) -> Any:
+        """|W| radius + |b|: how far the output is from 0 where each variable is within `radius`."""
+        constants = [
+            _magnitude(o, weights, magnitudes)
+            if jnp.issubdtype(_constant(o, weights).dtype, jnp.floating)
+            else _constant(o, weights)
+            for o in self._constants
+        ]
+        if self.name == "neg":
+            return radius[0]
+        if self.name == "sub":
+            return sum([*radius, *constants])
+        return self._bind(radius, constants)
 
     @property
     def _constants(self) -> list[Any]:

@@ -44,8 +44,7 @@ def pull_convolution(
     weight = jnp.transpose(weight, kernel)
     weight = jnp.pad(
         weight,
-        [(0, 0)] * 2
-        + [(0, t * s - k) for t, s, k in zip(shifts, strides, widths, strict=True)],
+        [(0, 0)] * 2 + [(0, t * s - k) for t, s, k in zip(shifts, strides, widths, strict=True)],
     )
     features, channels = weight.shape[:2]
     split = [n for t, s in zip(shifts, strides, strict=True) for n in (t, s)]

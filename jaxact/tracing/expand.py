@@ -65,7 +65,7 @@ def _product(a: Any, b: Any) -> Any:
     return jnp.broadcast_to(a, shape) * jnp.broadcast_to(b, shape)
 
 
-def _fold(x: Any, pair: Callable[[Any, Any], Any]) -> Any:
+def fold(x: Any, pair: Callable[[Any, Any], Any]) -> Any:
     """The entries along axis 0 joined two by two: the steps grow with the logarithm."""
     while (count := x.shape[0]) > 1:
         half = count // 2
@@ -81,7 +81,7 @@ def _reduction(pair: Callable[[Any, Any], Any], equation: Equation) -> Callable[
     def reduce(x: Any) -> Any:
         kept = [d for d in range(x.ndim) if d not in axes]
         x = lax.transpose(x, (*axes, *kept))
-        return _fold(x.reshape(-1, *x.shape[len(axes) :]), pair)
+        return fold(x.reshape(-1, *x.shape[len(axes) :]), pair)
 
     return reduce
 
@@ -99,11 +99,12 @@ def _window_reduction(
             p["window_dilation"], strict=True,
         )
     ]  # fmt: skip
-    if any(place is None for place in places):
+    found = [place for place in places if place is not None]
+    if len(found) < len(places):
         return None
 
     def reduce(x: Any) -> Any:
-        return _fold(_windows(x, places), pair)
+        return fold(_windows(x, found), pair)
 
     return reduce
 

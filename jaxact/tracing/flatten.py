@@ -124,7 +124,9 @@ class Equation:
         return [o for o in self.operands if isinstance(o, Known)]
 
 
-def flatten(f: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> tuple[Equations, Ref, Any]:
+def flatten(
+    f: Callable[..., Any], shape: tuple[int, ...], dtype: Any
+) -> tuple[Equations, Ref, Any]:
     """The equations, the input and the output (a `Ref`, or a `Known` if it ignores the input).
 
     Raises:
@@ -251,12 +253,27 @@ def _unchanged(eqn: Any, operands: Sequence[Any]) -> Any:
     """The operand that an equation hands on as it is, if it does."""
     if eqn.primitive.name in _IDENTITIES and len(operands) == 1:
         return operands[0]
+    if eqn.primitive.name == "select_n" and isinstance(operands[0], Known):
+        return _chosen(operands)
     if eqn.primitive.name in ("max", "min"):
         infinite = -np.inf if eqn.primitive.name == "max" else np.inf
         for one, other in (operands, operands[::-1]):
-            if isinstance(one, Known) and one.concrete and np.all(np.asarray(one.value) == infinite):
+            if (
+                isinstance(one, Known)
+                and one.concrete
+                and np.all(np.asarray(one.value) == infinite)
+            ):
                 return other if other.shape == tuple(eqn.outvars[0].aval.shape) else None
     return None
+
+
+def _chosen(operands: Sequence[Any]) -> Any:
+    """The case of a select whose predicate is one known value throughout."""
+    which, cases = operands[0], operands[1:]
+    if not which.concrete:
+        return None
+    values = np.unique(np.asarray(which.value))
+    return cases[int(values[0])] if len(values) == 1 else None
 
 
 def _is_logaddexp(eqn: Any, body: Any, operands: Sequence[Any]) -> bool:
@@ -300,7 +317,7 @@ def _fold(eqn: Any, operands: Sequence[Known]) -> list[Known]:
 
 
 def evaluate(fn: Callable[..., Any], *values: Any) -> Any:
-    """fn of constants, at once unless JAX traces one of them."""
+    """Apply fn to constants, at once unless JAX traces one of them."""
     if not checks.is_concrete(*values):
         return fn(*values)
     with jax.ensure_compile_time_eval():

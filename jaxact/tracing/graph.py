@@ -24,7 +24,7 @@ from jaxact.tracing.elementwise import OWN, Constant, Elementwise, Op
 from jaxact.tracing.expand import EXPANDED, expand
 from jaxact.tracing.flatten import ELEMENTWISE, Equation, Equations, Known, Ref, flatten
 from jaxact.tracing.joint import Maximum, Product
-from jaxact.tracing.softmax import recognise
+from jaxact.tracing.patterns import recognise
 
 _ARITHMETIC = ("add", "add_any", "sub", "mul", "div", "neg", "copy", "copy_p")
 _JOINT = ("mul", "max", "logaddexp")

@@ -66,10 +66,68 @@ def jets(
     return evaluate(program, ar, (low, high), tuple(leaves) if traced else ())
 
 
+def predicates(
+    program: Program, ar: Arithmetic, x: Interval, theta: tuple[Any, ...] = ()
+) -> dict[Any, Truth]:
+    """What is known over x of every predicate that chooses a branch, by its operands."""
+    keys = _choices(program)
+    if not keys:
+        return {}
+    known: dict[Any, Any] = {}
+    evaluate(program, ar, x, theta, 0, record=known)
+    return {key: known[key] for key in keys}
+
+
+def _choices(program: Program) -> tuple[Any, ...]:
+    """The operations whose results choose between branches of floats, each once."""
+    made = {step.output: step for step in program.steps}
+    chosen = (step.inputs[0] for step in program.steps if step.name == "select_n")
+    return tuple(dict.fromkeys(_key(made[i]) for i in chosen if i in made))
+
+
+def _key(step: Step) -> tuple[Any, ...]:
+    def operand(value: Any) -> Any:
+        return (
+            ("constant", float(np.reshape(value.value, ()))) if isinstance(value, Known) else value
+        )
+
+    scalar = all(not isinstance(i, Known) or np.size(i.value) == 1 for i in step.inputs)
+    return (step.name, *map(operand, step.inputs)) if scalar else (step.output,)
+
+
+def restrict(
+    key: Any, a: Any, b: Any, ar: Arithmetic, theta: tuple[Any, ...], *, way: bool
+) -> tuple[Any, Any]:
+    """The part of cells [a, b] where a predicate like x > c can hold (`way`) or fail.
+
+    Only for cells that hold c; of a predicate that compares anything but x, all of the cell.
+    """
+    name, *operands = key
+    if name not in ("gt", "ge", "lt", "le") or (operands[0] == 0) == (operands[1] == 0):
+        return a, b
+    other = operands[1] if operands[0] == 0 else operands[0]
+    if isinstance(other, tuple):
+        low, high = ar.constant(other[1])
+    elif other <= len(theta) and not ar.xp.ndim(theta[other - 1]):
+        low = high = ar.xp.asarray(theta[other - 1]).astype(ar.dtype)
+    else:
+        return a, b
+    above = (name in ("gt", "ge")) == (operands[0] == 0)
+    if above == way:
+        return ar.xp.clip(low, a, b), b
+    return a, ar.xp.clip(high, a, b)
+
+
 def evaluate(
-    program: Program, ar: Arithmetic, x: Interval, theta: tuple[Any, ...] = (), order: int = 2
-) -> tuple[Any, ...]:
-    """The jets of a program up to `order` (0, 1 or 2), every entry broadcast to x's shape."""
+    program: Program, ar: Arithmetic, x: Interval, theta: tuple[Any, ...] = (), order: int = 2,
+    rules: Callable[[Arithmetic, int], Rules] | None = None,
+    *, branches: dict[Any, Any] | None = None, record: dict[Any, Any] | None = None,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The jets of a program up to `order` (0, 1 or 2), every entry broadcast to x's shape.
+
+    With `branches` (predicate -> whether it holds) they are those of the smooth function that
+    continues the chosen branches; `record` receives what is known of every operation.
+    """
     xp = ar.xp
     one = (xp.ones_like(x[0]), xp.ones_like(x[0]))
     slots: dict[int, Any] = {0: (x, one if order else None, None)}
@@ -85,12 +143,19 @@ def evaluate(
             return Truth(xp.asarray(value), xp.asarray(~value))
         return ar.constant(value), None, None
 
-    rules = Rules(ar, order)
+    use = (rules or Rules)(ar, order)
     for step in program.steps:
-        slots[step.output] = rules.apply(step, [read(i) for i in step.inputs])
+        found = use.apply(step, [read(i) for i in step.inputs])
+        if isinstance(found, Truth) and (branches or record is not None):
+            key = _key(step)
+            if record is not None:
+                record[key] = found
+            if branches and key in branches:
+                found = Truth(branches[key], ~branches[key])
+        slots[step.output] = found
     result = read(program.result)
     if isinstance(result, Truth):
-        result = rules.number(result)
+        result = use.number(result)
     shape = x[0].shape
     zero = xp.zeros(shape, ar.dtype)
     filled = [(zero, zero) if part is None else ar.undefined(part) for part in result[: order + 1]]

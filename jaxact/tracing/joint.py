@@ -15,7 +15,8 @@ from jaxact.tracing.flatten import LogAddExp
 from jaxact.tracing.intervals import Arithmetic
 
 _RELU, _SOFTPLUS = (
-    Elementwise((Op(primitive, (), (0, Constant(0.0, OWN))),)) for primitive in (lax.max_p, LogAddExp())
+    Elementwise((Op(primitive, (), (0, Constant(0.0, OWN))),))
+    for primitive in (lax.max_p, LogAddExp())
 )
 
 
@@ -99,6 +100,7 @@ class Maximum:
         if not self.smooth:
             return low, high
         ar = Arithmetic(jnp, self.output.dtype)
-        (a, b), (c, d) = lower[:2], upper[:2]
-        slack = [8 * ar.eps * (1 + abs(p) + abs(q)) for p, q in ((a, b), (c, d))]
+        slack = [
+            2 * ar.eps * (2 + jnp.maximum(jnp.abs(a), jnp.abs(b))) for a, b, _ in (lower, upper)
+        ]
         return ar.undefined((low - slack[0], high + slack[1]))

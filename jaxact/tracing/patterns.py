@@ -1,8 +1,9 @@
-"""Softmax, log-softmax and logsumexp, recognised and written by differences of their inputs.
+"""Softmax, logsumexp and the variance, recognised and written by differences of their inputs.
 
 softmax_i = 1 / sum_j exp(x_j - x_i): what the entries share cancels exactly, and so does the shift
 by the maximum that the usual code subtracts, whatever it is. Relaxing the usual code step by step
-would lose both.
+would lose both. Just so the mean square of the differences from the mean is the variance, where
+the mean square less the squared mean relaxes two large terms.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.tracing.expand import fold
 from jaxact.tracing.flatten import Equation, Ref, evaluate
 
 _LAYOUT = frozenset("broadcast_in_dim reshape squeeze transpose".split())
@@ -24,9 +26,10 @@ def recognise(
     equation: Equation, maker: Mapping[Ref, Equation]
 ) -> tuple[Callable[[Any], Any], Ref] | None:
     """The function and the array it acts on that make the equation's output, if it is one."""
-    found = {"div": _softmax, "sub": _log_softmax, "add": _shifted_sum, "log": _plain_sum}
-    rule = found.get(equation.name)
-    return None if rule is None else rule(equation, maker)
+    for rule in _RULES.get(equation.name, ()):
+        if (found := rule(equation, maker)) is not None:
+            return found
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,18 +161,20 @@ def _log_of_exponentials(ref: Ref, maker: Mapping[Ref, Equation]) -> Any:
 
 def _aligned(have: np.ndarray, want: np.ndarray) -> bool:
     """Whether `have` is `want` once broadcast."""
-    fits = have.ndim == want.ndim and all(h in (1, w) for h, w in zip(have.shape, want.shape, strict=True))
+    fits = have.ndim == want.ndim and all(
+        h in (1, w) for h, w in zip(have.shape, want.shape, strict=True)
+    )
     return fits and bool((have == want).all())
 
 
 def _over(axes: tuple[int, ...], f: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """f of the last axis, applied over `axes`."""
+    """Apply a function of the last axis over `axes`."""
 
     def apply(x: Any) -> Any:
         order = [d for d in range(x.ndim) if d not in axes] + list(axes)
         moved = jnp.transpose(x, order)
         flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
-        return jnp.transpose(f(flat).reshape(moved.shape), np.argsort(order))
+        return jnp.transpose(f(flat).reshape(moved.shape), tuple(int(d) for d in np.argsort(order)))
 
     return apply
 
@@ -180,12 +185,79 @@ def _sum_over(axes: tuple[int, ...], held: np.ndarray) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
         order = [d for d in range(x.ndim) if d not in axes] + list(axes)
         moved = jnp.transpose(x, order)
-        sums = logsumexp(moved.reshape(held.max() + 1, -1))
-        if (held.reshape(-1) == np.arange(sums.size)).all():
-            return sums.reshape(held.shape)
-        return sums.at[held].get(mode="promise_in_bounds")
+        return _laid_out(logsumexp(moved.reshape(held.max() + 1, -1)), held)
 
     return apply
+
+
+def _laid_out(values: Any, held: np.ndarray) -> Any:
+    """The entries of an array in the places that `held` gives."""
+    if held.size == values.size and (held.reshape(-1) == np.arange(held.size)).all():
+        return values.reshape(held.shape)
+    return values.reshape(-1).at[held].get(mode="promise_in_bounds")
+
+
+def _variance(equation: Equation, maker: Mapping[Ref, Equation]) -> Any:
+    """The mean square less the squared mean, whose relaxations are of terms far too large."""
+    if len(equation.refs) != 2:
+        return None
+    squares, (root, turn) = _mean(equation.refs[0], maker), _layout(equation.refs[1], maker)
+    mean = _squared(root, maker)
+    means = None if mean is None else _mean(mean, maker)
+    if squares is None or means is None:
+        return None
+    x, axes, held = means
+    if _squared(squares[0], maker) is not x or squares[1] != axes:
+        return None
+    if not _aligned(held.reshape(-1)[turn], squares[2]):
+        return None
+
+    def variance(v: Any) -> Any:
+        apart = v - v.mean(axes, keepdims=True)
+        return _laid_out(jnp.square(apart).mean(axes), squares[2])
+
+    return variance, x
+
+
+def _mean(ref: Ref, maker: Mapping[Ref, Equation]) -> tuple[Ref, tuple[int, ...], Any] | None:
+    """What `ref` is a mean of, over which axes, and the number of the mean in each entry."""
+    origin, outer = _layout(ref, maker)
+    made = maker.get(origin)
+    if (
+        made is None
+        or made.name != "div"
+        or len(made.refs) != 1
+        or origin.shape != made.refs[0].shape
+    ):
+        return None
+    root, held = _layout(made.refs[0], maker)
+    total = maker.get(root)
+    if total is None or total.name != "reduce_sum":
+        return None
+    axes = tuple(int(a) for a in total.params["axes"])
+    count = np.prod([total.refs[0].shape[a] for a in axes])
+    (by,) = made.knowns
+    if not by.concrete or np.any(np.asarray(by.value) != count):
+        return None
+    return total.refs[0], axes, held.reshape(-1)[outer]
+
+
+def _squared(ref: Ref, maker: Mapping[Ref, Equation]) -> Ref | None:
+    """X where `ref` is x^2."""
+    made = maker.get(ref)
+    if made is None:
+        return None
+    power = made.name == "integer_pow" and made.params["y"] == 2
+    product = made.name == "mul" and len(made.refs) == 2 and made.refs[0] is made.refs[1]
+    return made.refs[0] if made.name == "square" or power or product else None
+
+
+_RULES = {
+    "div": (_softmax,),
+    "sub": (_log_softmax, _variance),
+    "add": (_shifted_sum,),
+    "log": (_plain_sum,),
+}
 
 
 def softmax(x: Any) -> Any:
@@ -203,13 +275,8 @@ def log_softmax(x: Any) -> Any:
 
 
 def logsumexp(x: Any) -> Any:
-    """Logsumexp of the last axis, from its mean: by convexity the sum is then at least the count."""
-    count = x.shape[-1]
-    if count == 2:
-        return x[..., 1] + jax.nn.softplus(x[..., 0] - x[..., 1])
-    mean = x.sum(-1) / count
-    total = jnp.exp(x - mean[..., None]).sum(-1)
-    return mean + jnp.log(jnp.maximum(total, count))
+    """Logsumexp of the last axis, two entries at a time."""
+    return fold(jnp.moveaxis(x, -1, 0), jnp.logaddexp)
 
 
 def _relative(x: Any) -> Any:
