@@ -298,7 +298,9 @@ def test_a_bad_search_stays_sound(name, monkeypatch):
     monkeypatch.setattr(relax_few, "_touch_points", astray)
     monkeypatch.setattr(relax_few, "_contact", tilted)
     monkeypatch.setattr(
-        relax_pieces, "_minimisers", lambda program, sign, a, b, s, touch: a + (b - a) * 0.7
+        relax_pieces,
+        "_around_minimum",
+        lambda program, sign, a, b, s, touch: (a + (b - a) * 0.6, a + (b - a) * 0.7),
     )
     check_sound(name)
 
