@@ -76,13 +76,25 @@ def test_methods_are_sound_and_in_order(norm):
         assert (found[tight].lower >= found[loose].lower - 1e-4).all()
         assert (found[tight].upper <= found[loose].upper + 1e-4).all()
     width = {name: float((b.upper - b.lower).mean()) for name, b in found.items()}
-    assert width["crown"] < width["fastlin"]
     assert width["crown"] < width["forward"] + 1e-4
     assert width["forward"] <= width["ibp"] + 1e-4
     assert width["crown_quad"] < width["crown"] - 1e-3
     best = intersect(*found.values())
-    np.testing.assert_allclose(best.lower, found["crown_quad"].lower, atol=0.3)
-    assert (best.lower >= found["fastlin"].lower).all()
+    np.testing.assert_array_equal(best.lower, np.max([b.lower for b in found.values()], axis=0))
+    np.testing.assert_array_equal(best.upper, np.min([b.upper for b in found.values()], axis=0))
+
+
+def test_crown_is_tighter_than_fastlin_on_average():
+    """Not on every ball: an adaptive slope that is better here may be worse behind."""
+
+    def gain(x):
+        tight, loose = (m(DEEP, Ball(x, 0.1)) for m in (crown, fastlin))
+        return (tight.lower - loose.lower + loose.upper - tight.upper).mean()
+
+    centres = jnp.asarray(np.random.default_rng(8).standard_normal((64, 4)), jnp.float32)
+    gains = jax.jit(jax.vmap(gain))(centres)
+    assert gains.mean() > 0.002
+    assert (gains > -1e-5).mean() > 0.6
 
 
 @pytest.mark.parametrize("norm", [1, 2, jnp.inf])
