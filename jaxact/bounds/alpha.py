@@ -21,13 +21,14 @@ from jaxact.bounds.backward import (
     unknown_is_infinite,
 )
 from jaxact.bounds.batching import one_by_one
-from jaxact.bounds.blocks import is_wide
+from jaxact.bounds.blocks import is_wide, linear_on
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.relax_slopes import lines_with_slopes, slope_ranges
 from jaxact.bounds.units import Known, bound_rows, relax_units, shaped
 from jaxact.numerics import checks
 from jaxact.tracing.affine import Variable
+from jaxact.tracing.analysis import CONCAVE, CONVEX, analyse
 from jaxact.tracing.graph import Network, Unit
 
 _BLOCK = 256
@@ -47,7 +48,7 @@ def alpha_crown(
     decay: Any = 0.98,
     optimiser: optax.GradientTransformation | None = None,
     intermediate: bool = False,
-    intermediate_steps: int = 5,
+    intermediate_steps: int = 7,
 ) -> Bounds:
     r"""Certified bounds of spec . f(x) over a region, maximised over the relaxations' slopes.
 
@@ -123,7 +124,9 @@ def _alpha(
 def _alpha_of(
     network: Network, region: Any, spec: Any, counts: tuple[int, int], climb: Any, *, sparse: bool
 ) -> Bounds:
-    refine = functools.partial(_refined, network, region, climb, counts[1]) if counts[1] else None
+    refine = None
+    if counts[1]:
+        refine = functools.partial(_refined, network, region, climb, counts[1], sparse)
     known, boxes = relax_units(network, region, sparse=sparse, refine=refine)
     target = network.graph.target
     rows = None if spec is None else spec.reshape(spec.shape[0], *target.shape)
@@ -148,32 +151,47 @@ def _refined(
     region: Any,
     climb: Any,
     steps: int,
+    sparse: bool,  # noqa: FBT001
     variable: Variable,
     box: tuple[Array, Array],
     known: Known,
 ) -> tuple[Array, Array]:
-    """A box, intersected with the bounds of optimised slopes, block by block of neurons."""
+    """A box, intersected with the bounds of optimised slopes, block by block of neurons.
+
+    With `sparse` neurons on whose box the activation is linear are left out, at run time.
+    """
     forms, constant = affine_part(network, variable)
     if not any(v in known for v in forms):
         return box  # affine up to here: exact already
     search = _Search(network, region, known)
     count, block = variable.size, min(_BLOCK, variable.size)
     blocks = -(-count // block)
+    whole = {v: explicit(rows, v) for v, rows in forms.items()}
+    ends = box[0].reshape(-1), box[1].reshape(-1)
+    todo = jnp.ones(count, bool)
+    if sparse:
+        units = [unit for unit in network.units if unit.operand == variable]
+        todo = functools.reduce(jnp.logical_or, [~linear_on(unit, *ends) for unit in units])
+    order = jnp.argsort(~todo, stable=True).astype(jnp.int32)
+    order = jnp.pad(order, (0, blocks * block - count), mode="edge")
 
-    def cut(array: Array) -> Array:
-        pad = [(0, blocks * block - count)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, pad).reshape(blocks, block, *array.shape[1:])
+    def one(rows: Array) -> tuple[Array, Array]:
+        stacked = both_sides({v: r[rows] for v, r in whole.items()}, constant[rows])
+        below = search.best(*stacked, climb, steps)[0]
+        return unknown_is_infinite(below[:block], -below[block:])
 
-    def one(part: tuple[list[Array], Array]) -> Array:
-        rows, shift = part
-        stacked = both_sides(dict(zip(forms, rows, strict=True)), shift)
-        return search.best(*stacked, climb, steps)[0].reshape(2, block)
+    def tighten(k: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows = lax.dynamic_slice(order, (k * block,), (block,))
+        low, high = one(rows)
+        return ends[0].at[rows].max(low), ends[1].at[rows].min(high)
 
-    rows = [cut(explicit(r, v)) for v, r in forms.items()]
-    below = lax.map(one, (rows, cut(constant)))
-    low, high = (below[:, k].reshape(-1)[:count].reshape(variable.shape) for k in (0, 1))
-    low, high = unknown_is_infinite(low, -high)
-    return jnp.maximum(box[0], low), jnp.minimum(box[1], high)
+    if sparse:
+        low, high = lax.fori_loop(0, (todo.sum() + block - 1) // block, tighten, ends)
+    else:
+        found = lax.map(one, order.reshape(blocks, block))
+        low, high = (end.reshape(-1)[:count] for end in found)
+        low, high = jnp.maximum(ends[0], low), jnp.minimum(ends[1], high)
+    return shaped((low, high), variable.shape)
 
 
 class _Search:
@@ -186,13 +204,14 @@ class _Search:
             for node in network.graph.nodes
             if isinstance(node, Unit) and node.output in known
         }
+        self.free = [_free_sides(unit) for unit in self.units.values()]
         self.ranges = [
             slope_ranges(unit.fn, *known[v].box, theta=unit.parameters(network.weights))
             for v, unit in self.units.items()
         ]
 
     def start(self, count: int) -> Any:
-        """The slopes that `crown` takes, for each row."""
+        """The slopes that `crown` takes, for each row; None where there is no choice."""
 
         def within(slope: Any, ends: Any) -> Array:
             width = ends[1] - ends[0]
@@ -200,20 +219,24 @@ class _Search:
             part = jnp.clip(jnp.where(width > 0, part, 0), 0, 1)
             return jnp.broadcast_to(part[None], (count, *part.shape))
 
-        return [
-            (
-                within(self.known[v].lines.lower_slope, low),
-                within(self.known[v].lines.upper_slope, high),
+        places = []
+        for v, ends, free in zip(self.units, self.ranges, self.free, strict=True):
+            lines = self.known[v].lines
+            taken = lines.lower_slope, lines.upper_slope
+            places.append(
+                [within(s, e) if f else None for s, e, f in zip(taken, ends, free, strict=True)]
             )
-            for v, (low, high) in zip(self.units, self.ranges, strict=True)
-        ]
+        return places
 
     def lines(self, places: Any, margin: float) -> Mapping[Variable, Any]:
         """Certified lines of every row, at slopes in their ranges, off the ends by `margin`."""
         found: dict[Variable, Any] = {v: k.lines for v, k in self.known.items()}
         for (v, unit), place, ends in zip(self.units.items(), places, self.ranges, strict=True):
+            rows = next(part.shape[0] for part in place if part is not None)
             slopes = [
-                low[None] + (margin + (1 - 2 * margin) * part) * (high - low)[None]
+                jnp.broadcast_to((low + (high - low) / 2)[None], (rows, *low.shape))
+                if part is None
+                else low[None] + (margin + (1 - 2 * margin) * part) * (high - low)[None]
                 for part, (low, high) in zip(place, ends, strict=True)
             ]
             theta = unit.parameters(self.network.weights)
@@ -256,6 +279,14 @@ class _Search:
         state = start, climb.init(start), first, start
         (_, _, _, chosen), _ = lax.scan(step, state, None, length=steps)
         return self.bound(lax.stop_gradient(chosen), forms, constant)
+
+
+def _free_sides(unit: Unit) -> tuple[bool, bool]:
+    """Whether there is a choice of the lower line, and of the upper: none beside a chord."""
+    if unit.theta:
+        return True, True
+    labels = {int(label) for label in analyse(unit.fn).label}
+    return labels != {CONCAVE}, labels != {CONVEX}
 
 
 def _keep(below: Array, places: Any, best: Array, chosen: Any) -> tuple[Array, Any]:

@@ -21,7 +21,7 @@ from jaxact.bounds.joint import Planes
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.windows import Window, one_hot
 from jaxact.tracing.affine import Affine, Variable
-from jaxact.tracing.analysis import LINEAR, analyse
+from jaxact.tracing.analysis import linear_pieces
 from jaxact.tracing.graph import Network, Unit
 
 _SMALLEST, _LARGEST = 32, 512
@@ -50,7 +50,7 @@ def neuron_bounds(
         return lower, upper
     count = variable.size
     ends = lower.reshape(-1), upper.reshape(-1)
-    todo = jnp.ones(count, bool) if unit is None else ~_linear(unit, *ends)
+    todo = jnp.ones(count, bool) if unit is None else ~linear_on(unit, *ends)
     largest = _LARGEST if len(variable.shape) == 1 else _LARGEST_IN_IMAGE
     block = min(largest, max(_SMALLEST, 1 << (count.bit_length() - 2)))
     blocks = -(-count // block)
@@ -104,13 +104,12 @@ def interval_at(
     return ends, region.is_box and mixing[variable] <= 1
 
 
-def _linear(unit: Unit, lower: Array, upper: Array) -> Array:
+def linear_on(unit: Unit, lower: Array, upper: Array) -> Array:
     """Where [lower, upper] lies within one linear piece of the activation."""
     if unit.theta:
         return jnp.zeros(lower.shape, bool)
-    shape = analyse(unit.fn)
     inside = jnp.zeros(lower.shape, bool)
-    for k in np.flatnonzero(shape.label == LINEAR):
-        low, high = (np.asarray(end[k], lower.dtype) for end in (shape.left, shape.right))
+    for piece in linear_pieces(unit.fn):
+        low, high = (np.asarray(end, lower.dtype) for end in piece)
         inside = inside | ((lower >= low) & (upper <= high))
     return inside

@@ -102,6 +102,21 @@ def analyse_linear(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> Shape
     return None if shape.label.any() or not len(shape.label) else shape
 
 
+def linear_pieces(
+    fn: Callable[..., Any], theta: tuple[Any, ...] = ()
+) -> tuple[tuple[float, float], ...]:
+    """The intervals on which fn is certainly linear, ascending.
+
+    Example:
+        >>> import jax
+        >>> [low for low, _ in linear_pieces(jax.nn.hard_tanh)][1:]
+        [-1.0, 1.0]
+    """
+    shape = _cut(fn, _freeze(theta))
+    pieces = zip(shape.left, shape.right, shape.label, strict=True)
+    return tuple((float(low), float(high)) for low, high, label in pieces if label == LINEAR)
+
+
 @functools.lru_cache(maxsize=512)
 def _cut(fn: Callable[..., Any], key: Any) -> Shape:
     return analyse_program(program_of(fn, _unfreeze(key)), whole=False)
