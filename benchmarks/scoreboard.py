@@ -46,9 +46,8 @@ METHODS = ("attack", "ibp", "crown", "alpha")
 SKIPPED = {
     ("eran", "alpha"),
     ("collins_rul_cnn", "alpha"),
-    ("NN_rul_full_window_40.onnx.gz", "crown"),
 }
-"""Sets and networks on which a method is left out: a minute an instance and more."""
+"""Sets on which a method is left out: a minute an instance and more."""
 PEER = ("auto_LiRPA IBP", "auto_LiRPA CROWN")
 START, END = "<!-- scoreboard -->", "<!-- end of scoreboard -->"
 
