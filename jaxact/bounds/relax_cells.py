@@ -63,7 +63,10 @@ def cell_lines(
 
 
 def cells_between(
-    program: Program, l: Any, u: Any, theta: tuple[Any, ...]  # noqa: E741
+    program: Program,
+    l: Any,
+    u: Any,
+    theta: tuple[Any, ...],  # noqa: E741
 ) -> tuple[Any, Any, tuple[Callable[[Any], tuple[Any, Any]], ...]]:
     """Cut intervals into cells.
 
