@@ -1,11 +1,12 @@
 """alpha-CROWN: never worse than CROWN, never beaten by an attack, for any activation and norm."""
 
+import bounds_reference_nets as nets
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxact.bounds import Ball, Box, alpha_crown, crown
+from jaxact.bounds import Ball, Box, alpha_crown, crown, margin_spec
 from jaxact.tracing import trace
 
 RNG = np.random.default_rng(0)
@@ -52,6 +53,14 @@ def test_between_crown_and_points(act, region):
     high = x @ tight.lines.upper_slope.T + tight.lines.upper_intercept[None]
     assert (values >= low - 1e-5).all()
     assert (values <= high + 1e-5).all()
+
+
+def test_reference_value_of_the_wide_net():
+    """auto_LiRPA's mean after 20 steps at rate 0.5 with the intermediate bounds of CROWN."""
+    f, x = nets.make("mlp1024_relu")
+    spec = margin_spec(int(jnp.argmax(f(x[0]))), 10)
+    got = alpha_crown(f, Ball(x[0], 0.01), spec, steps=20)
+    assert abs(got.lower.mean() + 29.60055) < 1e-3
 
 
 def test_intermediate_slopes_tighten_further():
