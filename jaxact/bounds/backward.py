@@ -171,13 +171,13 @@ class Walk:
         self.seen: dict[Variable, Array] = {}
 
     def run(self, lines: Mapping[Variable, Lines | Planes] | None) -> tuple[Forms, Array]:
-        """Pull back to the input; without lines, to the nearest units."""
+        """Pull back to the input, or to the nearest units that have no lines."""
         for node in reversed(self.network.graph.nodes):
             if node.output not in self.forms:
                 continue
             if isinstance(node, Affine):
                 self.affine(node)
-            elif lines is not None:
+            elif lines is not None and node.output in lines:
                 relaxed = lines[node.output]
                 if isinstance(node, Unit) and isinstance(relaxed, Lines):
                     self.unit(node, relaxed)

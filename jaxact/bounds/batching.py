@@ -38,7 +38,12 @@ def one_by_one(kernel: Callable[..., Any], smooth: Callable[..., Any]) -> Callab
 
     run = custom_batching.custom_vmap(kernel)
     run.def_vmap(looped)
-    differentiable = jax.custom_jvp(lambda *args: run(*args))
+    return with_derivatives(run, smooth)
+
+
+def with_derivatives(kernel: Callable[..., Any], smooth: Callable[..., Any]) -> Callable[..., Any]:
+    """`kernel` with the derivatives of `smooth`, the same function, in both modes."""
+    differentiable = jax.custom_jvp(lambda *args: kernel(*args))
 
     def derivative(args: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         leaves, tree = jax.tree.flatten(args)

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 
 from jaxact.bounds.backward import affine_part, interval_of
-from jaxact.bounds.batching import one_by_one
+from jaxact.bounds.batching import one_by_one, with_derivatives
 from jaxact.bounds.blocks import is_wide
+from jaxact.bounds.chain import chain_of, crown_of_chain
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.sound import Method, sound_bounds
@@ -134,8 +135,13 @@ def interval_boxes(
 
 def crown_bounds(network: Network, region: Any, spec: Any) -> Bounds:
     """The kernel of `crown`, pure."""
-    kernel = _crown_of_wide if is_wide(network) else _crown_of
-    return kernel(network, region, spec)
+    if is_wide(network):
+        return _crown_of_wide(network, region, spec)
+    chain = chain_of(network)
+    if chain is None:
+        return _crown_of(network, region, spec)
+    looped = functools.partial(crown_of_chain, chain=chain)
+    return with_derivatives(looped, _crown_of)(network, region, spec)
 
 
 def _crown_of(network: Network, region: Any, spec: Any, *, sparse: bool = False) -> Bounds:

@@ -64,9 +64,9 @@ def cell_lines(
 
 def cells_between(
     program: Program,
-    l: Any,
+    l: Any,  # noqa: E741
     u: Any,
-    theta: tuple[Any, ...],  # noqa: E741
+    theta: tuple[Any, ...],
 ) -> tuple[Any, Any, tuple[Callable[[Any], tuple[Any, Any]], ...]]:
     """Cut intervals into cells.
 

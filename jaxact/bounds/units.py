@@ -5,6 +5,7 @@ A unit's lines need its pre-activation interval, which needs the lines of the un
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -156,14 +157,20 @@ def bound_forms(
     known: Known,
     *,
     sparse: bool = False,
+    pull: Callable[[Forms, Array], tuple[Any, Array]] | None = None,
 ) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
-    """`bound_rows` of forms of unit outputs and the input, such as `affine_part` makes."""
+    """`bound_rows` of forms of unit outputs and the input, such as `affine_part` makes.
+
+    `pull` replaces `lower_forms`, for what keeps its lines elsewhere than in `known`.
+    """
     source = network.graph.source
     ranges = {v: k.range for v, k in known.items()}
     lower, upper = interval_of(forms, constant, ranges, source, region)
     count = constant.shape[0]
-    lines = {v: k.lines for v, k in known.items()}
-    slopes, shifts = lower_forms(network, *both_sides(forms, constant), lines, sparse=sparse)
+    if pull is None:
+        lines = {v: k.lines for v, k in known.items()}
+        pull = functools.partial(lower_forms, network, lines=lines, sparse=sparse)
+    slopes, shifts = pull(*both_sides(forms, constant))
     sides = (slopes[:count], shifts[:count]), (-slopes[count:], -shifts[count:])
     if forms.keys() == {source}:  # affine up to here: the interval is exact
         return (lower, upper), sides
