@@ -59,8 +59,8 @@ def make_ours(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
     network = trace(f, x[0])
     specs = jnp.asarray(margin_rows(np.asarray(jax.vmap(f)(x))))
     answer = {
-        "alpha": lambda *a: bounds.alpha_crown(*a, steps=20),
-        "alpha_all": lambda *a: bounds.alpha_crown(*a, steps=20, intermediate=True),
+        "alpha": lambda *a: bounds.alpha_crown(*a, steps=20, upper=False),
+        "alpha_all": lambda *a: bounds.alpha_crown(*a, steps=20, intermediate=True, upper=False),
     }.get(method) or getattr(bounds, method)
     if batch == "1":
         return lambda: np.asarray(answer(network, bounds.Ball(x[0], EPS), specs[0]).lower)
@@ -87,20 +87,21 @@ def make_peer(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
     options = {"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.5}}
     bounded = BoundedModule(model, torch.empty_like(x), bound_opts=options)
     perturbed = BoundedTensor(x, PerturbationLpNorm(norm=float("inf"), eps=EPS))
-    kept = None
-    if method == "alpha":  # intermediate bounds fixed to those of CROWN, as ours are
+
+    def crown_boxes() -> dict[str, object]:
         with torch.no_grad():
             bounded.compute_bounds(x=(perturbed,), C=specs, method="CROWN", bound_upper=False)
-        kept = {
+        return {
             node.name: [node.lower.detach(), node.upper.detach()]
             for layer in bounded.perturbed_optimizable_activations for node in layer.inputs
         }  # fmt: skip
 
     def work() -> np.ndarray:
+        # "alpha" fixes the intermediate bounds to those of a CROWN pass, as ours does
+        kept = {"interm_bounds": crown_boxes()} if method == "alpha" else {}
         lower, _ = bounded.compute_bounds(
-            x=(perturbed,), C=specs, method=_THEIRS[method], bound_upper=False,
-            **({} if kept is None else {"interm_bounds": kept}),
-        )  # fmt: skip
+            x=(perturbed,), C=specs, method=_THEIRS[method], bound_upper=False, **kept
+        )
         return lower.detach().numpy().copy()
 
     if method.startswith("alpha"):

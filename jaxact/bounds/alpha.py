@@ -23,9 +23,9 @@ from jaxact.bounds.backward import (
 from jaxact.bounds.batching import one_by_one
 from jaxact.bounds.blocks import is_wide, linear_on
 from jaxact.bounds.problem import Bounds, prepare
-from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.relax_slopes import lines_with_slopes, slope_ranges
-from jaxact.bounds.units import Known, bound_rows, relax_units, shaped
+from jaxact.bounds.spec import spec_rows
+from jaxact.bounds.units import Known, answer, bound_rows, relax_units, shaped
 from jaxact.numerics import checks
 from jaxact.tracing.affine import Variable
 from jaxact.tracing.analysis import CONCAVE, CONVEX, analyse
@@ -49,6 +49,7 @@ def alpha_crown(
     optimiser: optax.GradientTransformation | None = None,
     intermediate: bool = False,
     intermediate_steps: int = 7,
+    upper: bool = True,
 ) -> Bounds:
     r"""Certified bounds of spec . f(x) over a region, maximised over the relaxations' slopes.
 
@@ -76,6 +77,8 @@ def alpha_crown(
         intermediate: whether the slopes behind each unit's pre-activation interval are optimised
             for that interval too: tighter, at a cost like `steps` times that of `crown`.
         intermediate_steps: steps for each of these layers, >= 1.
+        upper: whether the upper bounds of the rows are optimised too; else they are `crown`'s, at
+            half the cost. Margins need their lower bounds only.
 
     Returns:
         `Bounds` as of `crown`, of shape (rows,), or of the output's shape without a spec.
@@ -103,18 +106,24 @@ def alpha_crown(
     network, region, spec = prepare(f, region, spec)
     rate = jnp.asarray(learning_rate, network.dtype), jnp.asarray(decay, network.dtype)
     counts = steps, intermediate_steps if intermediate else 0
-    return _alpha(network, region, spec, rate, counts, optimiser)
+    return _alpha(network, region, spec, rate, counts, optimiser, upper)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _alpha(
-    network: Network, region: Any, spec: Any, rate: Any, counts: tuple[int, int], optimiser: Any
+    network: Network,
+    region: Any,
+    spec: Any,
+    rate: Any,
+    counts: tuple[int, int],
+    optimiser: Any,
+    upper: bool,  # noqa: FBT001
 ) -> Bounds:
     def kernel(network: Any, region: Any, spec: Any, rate: Any, *, sparse: bool = False) -> Bounds:
         climb = optimiser
         if climb is None:
             climb = optax.adam(lambda count: rate[0] * rate[1] ** jnp.asarray(count, rate[0].dtype))
-        return _alpha_of(network, region, spec, counts, climb, sparse=sparse)
+        return _alpha_of(network, region, spec, counts, climb, upper=upper, sparse=sparse)
 
     if is_wide(network):
         kernel = one_by_one(functools.partial(kernel, sparse=True), kernel)
@@ -122,28 +131,33 @@ def _alpha(
 
 
 def _alpha_of(
-    network: Network, region: Any, spec: Any, counts: tuple[int, int], climb: Any, *, sparse: bool
+    network: Network,
+    region: Any,
+    spec: Any,
+    counts: tuple[int, int],
+    climb: Any,
+    *,
+    upper: bool,
+    sparse: bool,
 ) -> Bounds:
     refine = None
     if counts[1]:
         refine = functools.partial(_refined, network, region, climb, counts[1], sparse)
     known, boxes = relax_units(network, region, sparse=sparse, refine=refine)
     target = network.graph.target
-    rows = None if spec is None else spec.reshape(spec.shape[0], *target.shape)
-    shape = target.shape if spec is None else (spec.shape[0],)
-    (lower, upper), _ = bound_rows(network, region, target, rows, known, sparse=sparse)
-    forms, constant = both_sides(*affine_part(network, target, rows))
+    rows = spec_rows(spec, target)
+    (low, high), (_, above) = bound_rows(network, region, target, rows, known, sparse=sparse)
+    forms, constant = affine_part(network, target, rows)
+    if upper:
+        forms, constant = both_sides(forms, constant)
     search = _Search(network, region, known)
-    below, slopes, shifts = search.best(forms, constant, climb, counts[0])
-    below = unknown_is_infinite(below, below)[0]
-    n = lower.shape[0]
-    bounds = jnp.maximum(lower, below[:n]), jnp.minimum(upper, -below[n:])
-    inputs = (*shape, *network.input_shape)
-    lines = Lines(
-        slopes[:n].reshape(inputs), shifts[:n].reshape(shape),
-        -slopes[n:].reshape(inputs), -shifts[n:].reshape(shape),
-    )  # fmt: skip
-    return Bounds(*shaped(bounds, shape), lines, boxes)
+    best, slopes, shifts = search.best(forms, constant, climb, counts[0])
+    best = unknown_is_infinite(best, best)[0]
+    n = low.shape[0]
+    low = jnp.maximum(low, best[:n])
+    if upper:
+        high, above = jnp.minimum(high, -best[n:]), (-slopes[n:], -shifts[n:])
+    return answer(network, spec, (low, high), ((slopes[:n], shifts[:n]), above), boxes)
 
 
 def _refined(

@@ -40,8 +40,8 @@ def sparse_product(rows: Array, matrix: Array, seen: Array) -> Array:
 
     def front(size: int) -> Array:
         chosen = order[:size]
-        left = rows.at[:, chosen].get(mode="promise_in_bounds")
-        right = matrix.at[chosen].get(mode="promise_in_bounds")
+        left = jnp.take(rows, chosen, axis=1, mode="clip")  # the fastest mode on a CPU
+        right = jnp.take(matrix, chosen, axis=0, mode="clip")
         return jnp.matmul(left, right, precision=_PRECISE)
 
     branches: list[Callable[[], Array]] = [functools.partial(front, size) for size in sizes]
