@@ -17,6 +17,7 @@ from jaxact.bounds.backward import (
     affine_part,
     both_sides,
     explicit,
+    intersection,
     lower_forms,
     unknown_is_infinite,
 )
@@ -157,7 +158,9 @@ def _alpha_of(
     low = jnp.maximum(low, best[:n])
     if upper:
         high, above = jnp.minimum(high, -best[n:]), (-slopes[n:], -shifts[n:])
-    return answer(network, spec, (low, high), ((slopes[:n], shifts[:n]), above), boxes)
+    return answer(
+        network, spec, intersection((low, high)), ((slopes[:n], shifts[:n]), above), boxes
+    )
 
 
 def _refined(
@@ -205,7 +208,7 @@ def _refined(
         found = lax.map(one, order.reshape(blocks, block))
         low, high = (end.reshape(-1)[:count] for end in found)
         low, high = jnp.maximum(ends[0], low), jnp.minimum(ends[1], high)
-    return shaped((low, high), variable.shape)
+    return shaped(intersection((low, high)), variable.shape)
 
 
 class _Search:

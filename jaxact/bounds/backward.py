@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -103,6 +104,14 @@ def interval_of(
 def unknown_is_infinite(lower: Array, upper: Array) -> tuple[Array, Array]:
     """NaN ends, out of infinite ranges (a quotient by what may be 0), as infinite ones."""
     return jnp.where(jnp.isnan(lower), -jnp.inf, lower), jnp.where(jnp.isnan(upper), jnp.inf, upper)
+
+
+def intersection(*intervals: tuple[Any, Any]) -> tuple[Array, Array]:
+    """The intersection of intervals (lower, upper) of one set of numbers."""
+    lower = functools.reduce(jnp.maximum, [low for low, _ in intervals])
+    upper = functools.reduce(jnp.minimum, [high for _, high in intervals])
+    # where they meet in one number the two ends are equal up to rounding
+    return jnp.minimum(lower, upper), jnp.maximum(lower, upper)
 
 
 def explicit(rows: Any, variable: Variable, *, window: bool = False) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.bounds.backward import Both, Intervals, lower_forms, unknown_is_infinite
+from jaxact.bounds.backward import Both, Intervals, intersection, lower_forms, unknown_is_infinite
 from jaxact.bounds.joint import Planes
 from jaxact.bounds.relax_lines import Lines
 from jaxact.bounds.windows import Window, one_hot
@@ -72,7 +72,7 @@ def neuron_bounds(
 
     used = (todo.sum() + block - 1) // block
     low, high = lax.fori_loop(0, used, tighten, ends)
-    low, high = jnp.minimum(low, high), jnp.maximum(low, high)
+    low, high = intersection((low, high))
     return low.reshape(variable.shape), high.reshape(variable.shape)
 
 

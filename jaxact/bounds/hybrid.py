@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxact.bounds.backward import intersection
 from jaxact.bounds.crown import interval_boxes
 from jaxact.bounds.magnitudes import magnitudes
 from jaxact.bounds.problem import Bounds, prepare
@@ -88,16 +87,8 @@ def intersect(*bounds: Bounds) -> Bounds:
     shapes = [np.shape(b.lower) for b in bounds]
     if len(set(shapes)) > 1:
         raise ValueError(f"bounds must have one shape, got {shapes}")
-    lower, upper = best([(b.lower, b.upper) for b in bounds])
+    lower, upper = intersection(*((b.lower, b.upper) for b in bounds))
     layouts = [jax.tree.map(np.shape, b.intermediate) for b in bounds]
     same = all(layout == layouts[0] for layout in layouts)
     boxes = zip(*(b.intermediate for b in bounds), strict=True) if same else ()
-    return Bounds(lower, upper, None, tuple(best(ends) for ends in boxes))
-
-
-def best(ends: Any) -> tuple[Any, Any]:
-    """Intersection of intervals of one set of numbers."""
-    lower = functools.reduce(jnp.maximum, [e[0] for e in ends])
-    upper = functools.reduce(jnp.minimum, [e[1] for e in ends])
-    # where they meet in one number the two ends are equal up to rounding
-    return jnp.minimum(lower, upper), jnp.maximum(lower, upper)
+    return Bounds(lower, upper, None, tuple(intersection(*ends) for ends in boxes))

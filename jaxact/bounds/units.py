@@ -19,6 +19,7 @@ from jaxact.bounds.backward import (
     Forms,
     affine_part,
     both_sides,
+    intersection,
     interval_of,
     lower_forms,
     unknown_is_infinite,
@@ -176,10 +177,8 @@ def bound_forms(
         return (lower, upper), sides
     middle, half = region.linear(slopes)
     below = middle - half + shifts
-    low, high = unknown_is_infinite(below[:count], -below[count:])
-    lower, upper = jnp.maximum(lower, low), jnp.minimum(upper, high)
-    # at eps = 0 the two sides are one number, up to rounding
-    return (jnp.minimum(lower, upper), jnp.maximum(lower, upper)), sides
+    found = unknown_is_infinite(below[:count], -below[count:])
+    return intersection((lower, upper), found), sides
 
 
 def answer(

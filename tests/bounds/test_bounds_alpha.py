@@ -98,3 +98,13 @@ def test_compiles_once_and_differentiates_and_vmaps():
 def test_refuses_wrong_numbers(wrong):
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
         alpha_crown(mlp(jax.nn.relu), Ball(X, 0.1), **wrong)
+
+
+def test_ends_are_ordered_where_the_region_is_a_point():
+    """The optimised lower and upper ends are found apart, so rounding alone could cross them."""
+    f = mlp(jax.nn.relu)
+    for x in jax.random.normal(jax.random.key(3), (8, 4)):
+        for eps in (0.0, 1e-8):
+            found = alpha_crown(f, Ball(x, eps), steps=2, intermediate=True)
+            for low, high in [(found.lower, found.upper), *found.intermediate]:
+                assert (low <= high).all()
