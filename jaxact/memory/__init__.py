@@ -20,5 +20,8 @@ from jaxact.memory.interaction import exponential as exponential
 from jaxact.memory.interaction import from_activation as from_activation
 from jaxact.memory.interaction import polynomial as polynomial
 from jaxact.memory.interaction import rectified as rectified
+from jaxact.memory.packed import Packed as Packed
+from jaxact.memory.packed import pack as pack
+from jaxact.memory.packed import unpack as unpack
 from jaxact.memory.recall import Recall as Recall
 from jaxact.memory.recall import measure_recall as measure_recall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +13,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.energy import EXACT, anchored, common, spin_field
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction
+from jaxact.memory.energy import common
+from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.memory.packed import Packed, check_patterns, packed
+from jaxact.memory.rules import Rules, follow
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 MODES = ("async", "sync", "cccp", "cccp+async")
 ORDERS = ("sequential", "random")
-_LARGE_DEGREE = 24
 
 
 @pytree()
@@ -42,7 +44,7 @@ class Retrieval:
 
 
 def retrieve(
-    patterns: Reals,
+    patterns: Reals | Packed,
     probe: Reals,
     F: Interaction | Activation,
     *,
@@ -65,7 +67,8 @@ def retrieve(
     - "cccp+async": cccp until it stops, then async: fast, with the paper's fixed points.
 
     Args:
-        patterns: (K, N), entries -1 or +1.
+        patterns: (K, N), entries -1 or +1, or `pack`ed: they are packed in any case, so pack
+            once what you use often.
         probe: (N,), or a batch (B, N); entries -1 or +1.
         F: an interaction, or an activation (then F is its primitive). The dynamics run
             `F.normalised(N)`: the same dynamics for a homogeneous or exponential F, and
@@ -75,8 +78,9 @@ def retrieve(
             Only "async" sweeps have an order.
         key: a typed key, needed by "random" alone.
         max_sweeps: sweeps at most, over both parts of "cccp+async".
-        chunk: probes that run side by side; the rest follow in sequence (32 keep the overlaps
-            of 10,000 patterns in a CPU's cache; a GPU wants more).
+        chunk: probes that run side by side; the rest follow in sequence, so that memory is flat
+            in their number. Between sweeps the unfinished ones move together. (32 keep the
+            overlaps of 10,000 patterns in a CPU's cache; a GPU wants more.)
 
     Returns:
         A `Retrieval`. Piecewise constant: all derivatives are zero. (For the energy of the
@@ -102,12 +106,12 @@ def retrieve(
     F = as_interaction(F)
     check_run(patterns, F, mode, max_sweeps, chunk)
     _check_probe(probe, np.shape(patterns)[1], order, key)
-    spins, probes = common(patterns, probe)
+    stored, probes = stored_and(patterns, probe)
     single = probes.ndim == 1
     found = run(
-        spins,
+        stored,
         probes[None] if single else probes,
-        anonymous(F.normalised(spins.shape[1])),
+        anonymous(F.normalised(stored.N)),
         key if order == "random" else None,
         mode=mode,
         max_sweeps=int(max_sweeps),
@@ -118,7 +122,7 @@ def retrieve(
 
 @functools.partial(jax.jit, static_argnames=("mode", "max_sweeps", "chunk"))
 def run(
-    patterns: Float[Array, "K N"],
+    stored: Packed,
     probes: Float[Array, "B N"],
     F: Interaction,
     key: Any,
@@ -127,115 +131,51 @@ def run(
     max_sweeps: int,
     chunk: int,
 ) -> Retrieval:
-    """`retrieve` on a checked batch and a normalised F, chunk by chunk."""
-    patterns, probes, F = jax.lax.stop_gradient((patterns, probes, F))
-    B, N = probes.shape
-    chunk = min(chunk, B)
-    full = -(-B // chunk) * chunk
-    padded = jnp.concatenate([probes, jnp.broadcast_to(probes[:1], (full - B, N))])
-    kernel = functools.partial(_chunk, _Rule(patterns, F), key, mode, max_sweeps)
-    found = jax.lax.map(kernel, padded.reshape(-1, chunk, N))
-    return jax.tree.map(lambda leaf: leaf.reshape(full, *leaf.shape[2:])[:B], found)
+    """`retrieve` on a checked batch and a normalised F."""
+    probes, F = jax.lax.stop_gradient((probes, F))
+    B = probes.shape[0]
+    rules = Rules(stored, F, probes.dtype)
+    each = functools.partial(_chunked, min(chunk, B))
+    nothing = jnp.zeros(B, bool)
 
+    def look(states: Array) -> tuple[Array, Array]:
+        h = rules.overlaps(states)
+        return rules.energy(h), rules.stable(states, h)
 
-class _Rule:
-    """The patterns and F, ready for batches of states (B, N) and overlaps (B, K)."""
-
-    def __init__(self, patterns: Array, F: Interaction) -> None:
-        self.patterns, self.columns, self.F = patterns, patterns.T, F
-        self.N = patterns.shape[1]
-        if F.tabulated:
-            grid = jnp.arange(-self.N - 2, self.N + 3).astype(patterns.dtype)
-            self.table = F(grid)
-
-    def near(self, h: Array) -> Callable[[Array], Array]:
-        """A positive multiple of F that is in range around h, as a function of the overlap."""
-        F = self.F
-        if F.tabulated:
-            return lambda points: self.table[points.astype(jnp.int32) + self.N + 2]
-        if F.kind == "exponential" or (F.degree or 0) > _LARGE_DEGREE:
-            return anchored(F, h)[0]
-        return F
-
-    def overlaps(self, states: Array) -> Array:
-        return jnp.matmul(states, self.columns, precision=EXACT)
-
-    def energy(self, states: Array) -> Array:
-        h = self.overlaps(states)
-        F = self.near(h) if self.F.tabulated else self.F
-        return -jnp.sum(F(h), axis=-1)
-
-    def gaps(self, states: Array) -> Array:
-        h = self.overlaps(states)
-        return spin_field(self.patterns, states, h, self.near(h))
-
-    def stable(self, states: Array) -> Array:
-        return jnp.all(self.gaps(states) * states >= 0, axis=-1)
-
-    def cccp(self, states: Array) -> Array:
-        h = self.overlaps(states)
-        F = self.F if self.F.tabulated else self.near(h)
-        slope = jax.jvp(F, (h,), (jnp.ones_like(h),))[1]
-        return _follow(jnp.matmul(slope, self.patterns, precision=EXACT), states)
-
-    def sweep(self, order: Array, states: Array) -> Array:
-        """One pass over the spins in the given order, which all states share."""
-
-        def one(state: Array, h: Array) -> Array:
-            def visit(h: Array, spin: tuple[Array, Array]) -> tuple[Array, Array]:
-                i, old = spin
-                x = self.columns[i]
-                rest = h - x * old
-                G = self.near(rest)
-                # A dot: XLA does not vectorise a float reduction on the CPU.
-                gap = jnp.dot(G(rest + 1) - G(rest - 1), x, precision=EXACT)
-                new = _follow(gap, old)
-                return rest + x * new, new
-
-            return state.at[order].set(jax.lax.scan(visit, h, (order, state[order]))[1])
-
-        return jax.vmap(one)(states, self.overlaps(states))
-
-
-def _follow(field: Array, old: Array) -> Array:
-    """The sign of the field; a tie keeps the old spin."""
-    return jnp.where(field == 0, old, jnp.sign(field))
-
-
-def _chunk(rule: _Rule, key: Any, mode: str, max_sweeps: int, states: Array) -> Retrieval:
-    B = states.shape[0]
-    energies = jnp.broadcast_to(rule.energy(states)[:, None], (B, max_sweeps + 1))
-    sweeps = jnp.zeros(B, jnp.int32)
-    found = Retrieval(states, energies, sweeps, jnp.zeros(B, bool))
+    energy, _ = each(look, ~nothing, probes, (jnp.zeros_like(probes[:, 0]), nothing))
+    energies = jnp.broadcast_to(energy[:, None], (B, max_sweeps + 1))
+    found = Retrieval(probes, energies, jnp.zeros(B, jnp.int32), nothing)
     for phase in mode.split("+"):
+        done = nothing
         if phase == "async":
-            step = functools.partial(_async_step, rule, key)
-            found = _descend(rule, step, rule.stable, max_sweeps, found, rule.stable(found.state))
-        else:
-            rules = {
-                "sync": lambda _, s: _follow(rule.gaps(s), s),
-                "cccp": lambda _, s: rule.cccp(s),
-            }
-            found = _descend(rule, rules[phase], None, max_sweeps, found, jnp.zeros(B, bool))
+            done = each(look, ~nothing, found.state, (energy, nothing))[1]
+        advance = functools.partial(_advance, rules, phase, key)
+        found = _descend(advance, each, max_sweeps, dataclasses.replace(found, converged=done))
     return found
 
 
-def _async_step(rule: _Rule, key: Any, sweep: Array, states: Array) -> Array:
-    order = jnp.arange(rule.N)
-    if key is not None:
-        order = jax.random.permutation(jax.random.fold_in(key, sweep), order)
-    return rule.sweep(order, states)
+def _advance(
+    rules: Rules, phase: str, key: Any, sweep: Array, states: Array
+) -> tuple[Array, Array, Array]:
+    """One sweep or step: the new states, their energies, and whether they are fixed points."""
+    h = rules.overlaps(states)
+    if phase == "async":
+        order = jnp.arange(states.shape[1])
+        if key is not None:
+            order = jax.random.permutation(jax.random.fold_in(key, sweep), order)
+        new, h = rules.sweep(order, states, h)
+        return new, rules.energy(h), rules.stable(new, h) | jnp.all(new == states, axis=-1)
+    new = follow(rules.gaps(states, h), states) if phase == "sync" else rules.cccp(states, h)
+    return new, rules.energy(rules.overlaps(new)), jnp.all(new == states, axis=-1)
 
 
 def _descend(
-    rule: _Rule,
-    step: Callable[[Array, Array], Array],
-    settled: Callable[[Array], Array] | None,
+    advance: Callable[[Array, Array], tuple[Array, Array, Array]],
+    each: Callable[..., Any],
     max_sweeps: int,
     found: Retrieval,
-    done: Array,
 ) -> Retrieval:
-    """Step until every state of the chunk is a fixed point or has used up its sweeps."""
+    """Step until every state is a fixed point or has used up its sweeps."""
     places = jnp.arange(max_sweeps + 1, dtype=found.sweeps.dtype)[None, :]
 
     def unfinished(found: Retrieval) -> Array:
@@ -244,26 +184,43 @@ def _descend(
     def body(carry: tuple[Array, Retrieval]) -> tuple[Array, Retrieval]:
         count, found = carry
         active = unfinished(found)
-        state = jnp.where(active[:, None], step(count, found.state), found.state)
-        still = jnp.all(state == found.state, axis=-1)
-        if settled is not None:
-            still = still | settled(state)
+        kept = (found.state, found.energies[:, 0], found.converged)
+        step = functools.partial(advance, count)
+        state, energy, fixed = each(step, active, found.state, kept)
         sweeps = found.sweeps + active.astype(found.sweeps.dtype)
         later = active[:, None] & (places >= sweeps[:, None])
-        energies = jnp.where(later, rule.energy(state)[:, None], found.energies)
-        return count + 1, Retrieval(state, energies, sweeps, found.converged | (active & still))
+        energies = jnp.where(later, energy[:, None], found.energies)
+        return count + 1, Retrieval(state, energies, sweeps, fixed)
 
-    start = Retrieval(found.state, found.energies, found.sweeps, done)
     first = jnp.zeros((), jnp.int32)
-    return jax.lax.while_loop(lambda c: jnp.any(unfinished(c[1])), body, (first, start))[1]
+    return jax.lax.while_loop(lambda c: jnp.any(unfinished(c[1])), body, (first, found))[1]
+
+
+def _chunked(size: int, fn: Callable[[Array], Any], active: Array, states: Array, kept: Any) -> Any:
+    """Apply fn to the active states, `size` at a time; the others keep what they have.
+
+    The active ones are gathered first, so that a few late states do not cost a whole batch.
+    """
+    B = active.shape[0]
+    first = jnp.argsort((~active).astype(jnp.int32), stable=True)
+    count = jnp.sum(active, dtype=jnp.int32)
+
+    def body(i: Array, kept: Any) -> Any:
+        place = i * size + jnp.arange(size, dtype=jnp.int32)
+        rows = first[jnp.minimum(place, B - 1)]
+        into = jnp.where(place < count, rows, B)
+        return jax.tree.map(
+            lambda old, new: old.at[into].set(new, mode="drop"), kept, fn(states[rows])
+        )
+
+    return jax.lax.fori_loop(jnp.zeros_like(count), (count + size - 1) // size, body, kept)
 
 
 def check_run(patterns: Any, F: Interaction, mode: str, max_sweeps: int, chunk: int) -> None:
     """Refuse what no retrieval can use."""
-    checks.shape("patterns", patterns, ("K", "N"))
-    if np.size(patterns) == 0:
-        raise ValueError(f"patterns must not be empty, got shape {np.shape(patterns)}")
-    checks.spins("patterns", patterns)
+    check_patterns(patterns)
+    if not isinstance(patterns, Packed):
+        checks.spins("patterns", patterns)
     checks.choice("mode", mode, MODES)
     checks.integer("max_sweeps", max_sweeps, 1)
     checks.integer("chunk", chunk, 1)
@@ -272,6 +229,14 @@ def check_run(patterns: Any, F: Interaction, mode: str, max_sweeps: int, chunk: 
             f"mode {mode!r} must have a convex F, or its steps may raise the energy; got "
             f"{F.name}: use mode='async'"
         )
+
+
+def stored_and(patterns: Any, state: Any) -> tuple[Packed, Array]:
+    """Checked patterns at one bit a spin, and the state in the floating dtype of both."""
+    if isinstance(patterns, Packed):
+        return patterns, floating(state)
+    patterns, state = common(patterns, state)
+    return packed(patterns), state
 
 
 def _check_probe(probe: Any, N: int, order: str, key: Any) -> None:
