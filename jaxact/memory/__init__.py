@@ -5,6 +5,7 @@ Krotov & Hopfield 2016, "Dense Associative Memory for Pattern Recognition".
 
 from __future__ import annotations
 
+from jaxact.memory.basin import basin_radius as basin_radius
 from jaxact.memory.capacity import alpha as alpha
 from jaxact.memory.capacity import bit_error as bit_error
 from jaxact.memory.capacity import capacity as capacity
@@ -15,6 +16,9 @@ from jaxact.memory.dynamics import retrieve as retrieve
 from jaxact.memory.energy import energy as energy
 from jaxact.memory.energy import gaps as gaps
 from jaxact.memory.energy import overlaps as overlaps
+from jaxact.memory.exponential import exponential_alpha as exponential_alpha
+from jaxact.memory.exponential import exponential_basin as exponential_basin
+from jaxact.memory.exponential import exponential_capacity as exponential_capacity
 from jaxact.memory.interaction import Interaction as Interaction
 from jaxact.memory.interaction import exponential as exponential
 from jaxact.memory.interaction import from_activation as from_activation
@@ -25,3 +29,7 @@ from jaxact.memory.packed import pack as pack
 from jaxact.memory.packed import unpack as unpack
 from jaxact.memory.recall import Recall as Recall
 from jaxact.memory.recall import measure_recall as measure_recall
+from jaxact.memory.simulate import MeasuredCapacity as MeasuredCapacity
+from jaxact.memory.simulate import measure_capacity as measure_capacity
+from jaxact.memory.xor import Xor as Xor
+from jaxact.memory.xor import xor as xor
