@@ -142,15 +142,18 @@ def run(
         h = rules.overlaps(states)
         return rules.energy(h), rules.stable(states, h)
 
-    energy, _ = each(look, ~nothing, probes, (jnp.zeros_like(probes[:, 0]), nothing))
+    def survey(states: Array) -> tuple[Array, Array]:
+        return each(look, ~nothing, states, (jnp.zeros_like(states[:, 0]), nothing))
+
+    energy, stable = survey(probes)
     energies = jnp.broadcast_to(energy[:, None], (B, max_sweeps + 1))
-    found = Retrieval(probes, energies, jnp.zeros(B, jnp.int32), nothing)
-    for phase in mode.split("+"):
-        done = nothing
-        if phase == "async":
-            done = each(look, ~nothing, found.state, (energy, nothing))[1]
-        advance = functools.partial(_advance, rules, phase, key)
-        found = _descend(advance, each, max_sweeps, dataclasses.replace(found, converged=done))
+    found = Retrieval(probes, energies, jnp.zeros(B, jnp.int32), stable)
+    for number, phase in enumerate(mode.split("+")):
+        if phase != "async":
+            found = dataclasses.replace(found, converged=nothing)
+        elif number > 0:
+            found = dataclasses.replace(found, converged=survey(found.state)[1])
+        found = _descend(functools.partial(_advance, rules, phase, key), each, max_sweeps, found)
     return found
 
 

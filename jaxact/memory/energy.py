@@ -206,7 +206,7 @@ def spin_field(
 @jax.jit
 def _gaps_matmul(patterns: Array | Packed, state: Array, F: Interaction) -> Array:
     h = _overlaps(patterns, state)
-    G, factor = _local(F, patterns, h)
+    G, factor = _local(F, patterns, h + 2)
     return _times(factor, spin_field(patterns, state, h, G))
 
 
@@ -218,7 +218,7 @@ def _gaps_direct(patterns: Array | Packed, state: Array, F: Interaction) -> Arra
 
     def one(sample: Array) -> Array:
         h = _overlaps(patterns, sample[None])
-        G, factor = _local(F, patterns, h)
+        G, factor = _local(F, patterns, h + 2)
         rest = h - columns * sample[:, None]
         change = G(rest + columns) - G(rest - columns)
         return _times(factor[0], jnp.sum(change, axis=-1))

@@ -36,7 +36,7 @@ class Rules:
         return packed_overlaps(self.stored, states).astype(self.dtype)
 
     def near(self, h: Float[Array, "B K"]) -> Callable[[Array], Array]:
-        """A positive multiple of F that is in range around h, as a function of the overlap."""
+        """A positive multiple of F that is in range up to h, as a function of the overlap."""
         F, (K, N) = self.F, self.stored.shape
         if F.tabulated:
             return lambda points: self.table[points.astype(jnp.int32) + N + 2]
@@ -53,7 +53,7 @@ class Rules:
 
     def gaps(self, states: Float[Array, "B N"], h: Float[Array, "B K"]) -> Float[Array, "B N"]:
         """A positive multiple of all energy differences."""
-        return spin_field(self.stored, states, h, self.near(h))
+        return spin_field(self.stored, states, h, self.near(h + 2))
 
     def stable(self, states: Float[Array, "B N"], h: Float[Array, "B K"]) -> Bool[Array, " B"]:
         """Whether no spin gains by a flip."""
@@ -73,7 +73,7 @@ class Rules:
         def visit(h: Array, spin: tuple[Array, Array]) -> tuple[Array, Array]:
             x, old = spin
             rest = h - old[:, None] * x[None, :]
-            G = self.near(rest)
+            G = self.near(rest + 1)
             # A dot: XLA does not vectorise a float reduction on the CPU.
             gap = jnp.matmul(G(rest + 1) - G(rest - 1), x, precision=EXACT)
             new = follow(gap, old)
