@@ -135,9 +135,9 @@ def _simulate(
             return follow(rules.gaps(states, rules.overlaps(states)), states)[0]
 
         start = flipped(corrupt, target, flips)
-        right = jax.lax.map(update, start, batch_size=min(chunk, probes)) == target
+        wrong = jax.lax.map(update, start, batch_size=min(chunk, probes)) != target
         dtype = flips.dtype
-        return 1 - jnp.mean(right.astype(dtype)), jnp.mean(jnp.all(right, axis=-1).astype(dtype))
+        return jnp.mean(wrong.astype(dtype)), jnp.mean(~jnp.any(wrong, axis=-1), dtype=dtype)
 
     return jax.lax.map(one, jax.random.split(key, memories))
 

@@ -22,8 +22,8 @@ class Xor:
         states: (8, 3), the states (x, y, z).
         energies: (8,), their energies E = -sum_mu F(h_mu).
         margin: energy of the four wrong states less that of the four stored rows.
-        solves: whether the stored rows lie lower, so that z = sign(E(x, y, -1) - E(x, y, +1))
-            is the exclusive or for every x, y.
+        solves: whether the stored rows lie lower, by more than rounding, so that
+            z = sign(E(x, y, -1) - E(x, y, +1)) is the exclusive or for every x, y.
     """
 
     states: Leaf
@@ -63,4 +63,5 @@ def xor(F: Interaction | Activation) -> Xor:
     energies = energy(ROWS, _CUBE, F)
     stored = _CUBE.prod(axis=1) == -1
     margin = (jnp.sum(energies[~stored]) - jnp.sum(energies[stored])) / 4
-    return Xor(jnp.asarray(_CUBE), energies, margin, margin > 0)
+    rounding = 16 * jnp.finfo(energies.dtype).eps * jnp.max(jnp.abs(energies))
+    return Xor(jnp.asarray(_CUBE), energies, margin, margin > rounding)

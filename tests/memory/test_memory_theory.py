@@ -36,7 +36,7 @@ def test_the_rectified_memory_at_twice_the_load_is_the_polynomial_one():
     [
         (memory.polynomial(3), round(memory.finite_capacity(100, 3)), 0.0),
         (memory.rectified(3), 300, 0.2),
-        (memory.exponential(0.1), 400, 0.1),
+        (memory.exponential(0.1), 300, 0.27),
     ],
     ids=["polynomial, the 0.5 % point", "rectified, flipped", "exponential, flipped"],
 )
@@ -54,7 +54,7 @@ def test_simulated_bits_fail_as_the_finite_theory_says(F, K, flips):
 
 def test_measured_capacity_counts_what_the_gaps_say():
     """The same memories, unpacked, and their energy differences in NumPy."""
-    N, K, memories = 40, 30, 3
+    N, K, memories = 40, 8, 3
     F = memory.polynomial(2)
     found = memory.measure_capacity(
         jax.random.key(5), N, K, F, memories=memories, probes=99, chunk=7
@@ -107,24 +107,21 @@ CUBIC = memory.rectified(3)
 def test_one_update_repairs_what_the_basin_radius_says(F, K):
     """At a whole number of flips inside the radius fewer bits stay wrong, outside more."""
     rho = memory.basin_radius(100, F, K, 0.02)
-    inside, outside = np.floor(100 * rho) / 100, np.ceil(100 * rho + 1) / 100
+    inside, outside = np.floor(100 * rho) / 100, np.ceil(100 * rho) / 100
     errors = [
         memory.measure_capacity(
             jax.random.key(2), 100, K, F, flips=flips, memories=80, probes=60, chunk=60
         )
         for flips in (inside, outside)
     ]
-    assert errors[0].bit_error - 2 * errors[0].bit_error_se < 0.02
-    assert errors[1].bit_error + 2 * errors[1].bit_error_se > 0.02
-    assert errors[1].bit_error == pytest.approx(0.02, rel=0.25)
+    assert errors[0].bit_error < 0.02 < errors[1].bit_error
 
 
 def test_basins_differentiate(x64):
     def radius(beta, K, error):
-        F = memory.from_activation(jaxact.get("swish", beta)).scaled(20.0)
-        return memory.basin_radius(50, F, K, error)
+        return memory.basin_radius(50, memory.exponential(beta), K, error)
 
-    at = [0.7, 12.0, 0.02]
+    at = [0.1, 40.0, 0.02]
     slopes = jax.grad(radius, argnums=(0, 1, 2))(*at)
     for k in range(3):
         ends = [radius(*(v * (1 + s * 1e-5 * (i == k)) for i, v in enumerate(at))) for s in (1, -1)]
