@@ -12,13 +12,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.energy import EXACT, anchored, common, spin_field
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction
+from jaxact.memory import continuous
+from jaxact.memory.energy import EXACT, anchored, counted, spin_field
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    Scalar,
+    anonymous,
+    as_interaction,
+    common,
+)
+from jaxact.memory.joint import JointEnergy
+from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 MODES = ("async", "sync", "cccp", "cccp+async")
 ORDERS = ("sequential", "random")
+_CHUNK = 32
 _LARGE_DEGREE = 24
 
 
@@ -27,10 +38,11 @@ class Retrieval:
     """What `retrieve` found, for one probe (...) = () or for a batch (...) = (B,).
 
     Attributes:
-        state: the last state, +-1, (..., N).
+        state: the last state, (..., N): +-1, or real for a joint energy or the sphere.
         energies: the energy before the first sweep and after each one, (..., max_sweeps + 1),
-            of the normalised F: `energy(patterns, state, F.normalised(N))`. After the last
-            sweep made, its energy repeats to the end.
+            of the normalised F: `energy(patterns, state, F.normalised(N))`; of a joint energy:
+            `energy(patterns, state, F)`. After the last sweep made, its energy repeats to the
+            end.
         sweeps: the number of sweeps (steps, in the synchronous modes) made, (...).
         converged: whether the state is a fixed point of the last mode's rule, (...).
     """
@@ -42,20 +54,22 @@ class Retrieval:
 
 
 def retrieve(
-    patterns: Reals,
+    patterns: Reals | Store,
     probe: Reals,
-    F: Interaction | Activation,
+    F: Interaction | Activation | JointEnergy,
     *,
-    mode: str = "async",
+    mode: str | None = None,
     order: str = "sequential",
     key: Any = None,
+    step: Scalar = 0.1,
     max_sweeps: int = 50,
-    chunk: int = 32,
+    chunk: int | None = None,
 ) -> Retrieval:
-    """Recall: run the dynamics from a probe until no spin wants to flip.
+    """Recall: run the dynamics from a probe until no spin wants to flip, or nothing moves.
 
-    The energy rule is sigma_i <- sign(g_i), g_i the energy difference of `gaps`; a tie g_i = 0
-    keeps the spin, so the energy never rises along "async" and no cycle exists.
+    Spins, for an interaction or an activation. The energy rule is sigma_i <- sign(g_i), g_i the
+    energy difference of `gaps`; a tie g_i = 0 keeps the spin, so the energy never rises along
+    "async" and no cycle exists.
 
     - "async": spin after spin; overlaps are updated, so a spin costs O(K). Stops once all N
       gaps (two matmuls) agree with the state, or a sweep flips nothing.
@@ -64,29 +78,46 @@ def retrieve(
       rises. Every async fixed point is one of these, the converse is false.
     - "cccp+async": cccp until it stops, then async: fast, with the paper's fixed points.
 
+    Real patterns, for a joint energy (`softmax`, `entmax`, `epanechnikov`, `joint`). No step
+    raises the energy; a state stands still when a full step moves it by rounding only.
+
+    - "cccp": `update` repeated, q <- X^T w(q): the concave-convex step.
+    - "flow": q <- q + step (update - q). For "dot" energies these are Euler steps of the
+      gradient flow dq/dt = -dE/dq; for the others, of the same flow in another time.
+    - "sphere": q <- X^T w(q) / |X^T w(q)|, states of length one. It takes a convex interaction
+      or an activation too: F(gain x.q / m), m the largest norm of a pattern; the energy trace
+      is -sum_mu F of that.
+
     Args:
-        patterns: (K, N), entries -1 or +1.
-        probe: (N,), or a batch (B, N); entries -1 or +1.
+        patterns: (K, N), entries -1 or +1, or real for a joint energy or "sphere"; or a
+            `Store` of them, whose free slots take no part.
+        probe: (N,), or a batch (B, N), of the same kind.
         F: an interaction, or an activation (then F is its primitive). The dynamics run
             `F.normalised(N)`: the same dynamics for a homogeneous or exponential F, and
-            F(gain h / N) for any other.
-        mode: see above.
+            F(gain h / N) for any other. Or a joint energy.
+        mode: see above; "async" if None, "cccp" for a joint energy.
         order: "sequential", or "random": one fresh permutation a sweep, shared by the batch.
             Only "async" sweeps have an order.
         key: a typed key, needed by "random" alone.
-        max_sweeps: sweeps at most, over both parts of "cccp+async".
-        chunk: probes that run side by side; the rest follow in sequence (32 keep the overlaps
-            of 10,000 patterns in a CPU's cache; a GPU wants more).
+        step: in (0, 1], the time of a "flow" step.
+        max_sweeps: sweeps (steps) at most, over both parts of "cccp+async".
+        chunk: probes that run side by side; the rest follow in sequence. 32 if None, which
+            keep the overlaps of 10,000 patterns in a CPU's cache (a GPU wants more); 256 for
+            real patterns, where a step is two matmuls.
 
     Returns:
-        A `Retrieval`. Piecewise constant: all derivatives are zero. (For the energy of the
-        state found, differentiate `energy` there.) Terms of F smaller than the range of the
-        dtype count as ties.
+        A `Retrieval`. For spins it is piecewise constant: all derivatives are zero. For real
+        patterns the state has the implicit derivative of a fixed point in the patterns and
+        F's leaves; in the probe it is zero, also where `converged` is false (to differentiate
+        through steps, repeat `update`). The energies carry no derivative: differentiate
+        `energy` at the state. Terms of F smaller than the range of the dtype count as ties.
 
     Raises:
-        ValueError: for shapes that do not fit, entries that are not -1 or +1, an unknown mode
-            or order, or "cccp" with an F that is not convex.
-        TypeError: if F is not an interaction or an activation, or key is not a typed key.
+        ValueError: for shapes that do not fit, entries that are not finite or (for spins) not
+            -1 or +1, an unknown mode or order, a step outside (0, 1], or "cccp" or "sphere"
+            with an F that is not convex.
+        TypeError: if F is not an interaction, an activation or a joint energy, or key is not a
+            typed key.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -97,18 +128,31 @@ def retrieve(
         >>> bool((found.state == patterns[0]).all()), bool(found.converged)
         (True, True)
 
-    Source: Krotov & Hopfield 2016, eq. 4; Yuille & Rangarajan 2003 for cccp.
+    Source: Krotov & Hopfield 2016, eq. 4; Yuille & Rangarajan 2003 for cccp; Krotov & Hopfield
+    2021, models B and C, for real states.
     """
-    F = as_interaction(F)
-    check_run(patterns, F, mode, max_sweeps, chunk)
-    _check_probe(probe, np.shape(patterns)[1], order, key)
-    spins, probes = common(patterns, probe)
+    if not isinstance(F, JointEnergy):
+        F = as_interaction(F)
+    if mode is None:
+        mode = "cccp" if isinstance(F, JointEnergy) else "async"
+    array, used = contents(patterns)
+    if isinstance(F, JointEnergy) or mode == "sphere":
+        return Retrieval(
+            *continuous.recall(
+                array, used, probe, F, mode=mode, step=step, max_sweeps=max_sweeps, chunk=chunk
+            )
+        )
+    chunk = _CHUNK if chunk is None else chunk
+    check_run(array, F, mode, max_sweeps, chunk)
+    _check_probe(probe, np.shape(array)[1], order, key)
+    spins, probes = common(array, probe)
     single = probes.ndim == 1
     found = run(
         spins,
         probes[None] if single else probes,
         anonymous(F.normalised(spins.shape[1])),
         key if order == "random" else None,
+        used,
         mode=mode,
         max_sweeps=int(max_sweeps),
         chunk=int(chunk),
@@ -122,6 +166,7 @@ def run(
     probes: Float[Array, "B N"],
     F: Interaction,
     key: Any,
+    used: Any = None,
     *,
     mode: str,
     max_sweeps: int,
@@ -133,7 +178,7 @@ def run(
     chunk = min(chunk, B)
     full = -(-B // chunk) * chunk
     padded = jnp.concatenate([probes, jnp.broadcast_to(probes[:1], (full - B, N))])
-    kernel = functools.partial(_chunk, _Rule(patterns, F), key, mode, max_sweeps)
+    kernel = functools.partial(_chunk, _Rule(patterns, F, used), key, mode, max_sweeps)
     found = jax.lax.map(kernel, padded.reshape(-1, chunk, N))
     return jax.tree.map(lambda leaf: leaf.reshape(full, *leaf.shape[2:])[:B], found)
 
@@ -141,8 +186,8 @@ def run(
 class _Rule:
     """The patterns and F, ready for batches of states (B, N) and overlaps (B, K)."""
 
-    def __init__(self, patterns: Array, F: Interaction) -> None:
-        self.patterns, self.columns, self.F = patterns, patterns.T, F
+    def __init__(self, patterns: Array, F: Interaction, used: Any) -> None:
+        self.patterns, self.columns, self.F, self.used = patterns, patterns.T, F, used
         self.N = patterns.shape[1]
         if F.tabulated:
             grid = jnp.arange(-self.N - 2, self.N + 3).astype(patterns.dtype)
@@ -150,12 +195,15 @@ class _Rule:
 
     def near(self, h: Array) -> Callable[[Array], Array]:
         """A positive multiple of F that is in range around h, as a function of the overlap."""
-        F = self.F
-        if F.tabulated:
-            return lambda points: self.table[points.astype(jnp.int32) + self.N + 2]
-        if F.kind == "exponential" or (F.degree or 0) > _LARGE_DEGREE:
-            return anchored(F, h)[0]
-        return F
+        G: Callable[[Array], Array] = self.F
+        if self.F.tabulated:
+            G = self._look_up
+        elif self.F.kind == "exponential" or (self.F.degree or 0) > _LARGE_DEGREE:
+            G = anchored(self.F, h)[0]
+        return G if self.used is None else lambda points: counted(G(points), self.used)
+
+    def _look_up(self, points: Array) -> Array:
+        return self.table[points.astype(jnp.int32) + self.N + 2]
 
     def overlaps(self, states: Array) -> Array:
         return jnp.matmul(states, self.columns, precision=EXACT)
@@ -163,7 +211,7 @@ class _Rule:
     def energy(self, states: Array) -> Array:
         h = self.overlaps(states)
         F = self.near(h) if self.F.tabulated else self.F
-        return -jnp.sum(F(h), axis=-1)
+        return -jnp.sum(counted(F(h), self.used), axis=-1)
 
     def gaps(self, states: Array) -> Array:
         h = self.overlaps(states)
@@ -176,6 +224,7 @@ class _Rule:
         h = self.overlaps(states)
         F = self.F if self.F.tabulated else self.near(h)
         slope = jax.jvp(F, (h,), (jnp.ones_like(h),))[1]
+        slope = counted(slope, self.used)
         return _follow(jnp.matmul(slope, self.patterns, precision=EXACT), states)
 
     def sweep(self, order: Array, states: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.memory.continuous import joint_energy
+from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, common
+from jaxact.memory.joint import JointEnergy
+from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 
 EXACT = jax.lax.Precision.HIGHEST
@@ -41,14 +43,18 @@ def overlaps(patterns: Reals, state: Reals) -> Float[Array, "*batch K"]:
     return _overlaps(*_check(patterns, state))
 
 
-def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[Array, " *batch"]:
+def energy(
+    patterns: Reals | Store, state: Reals, F: Interaction | Activation | JointEnergy
+) -> Float[Array, " *batch"]:
     """The energy E = -sum_mu F(h_mu), h_mu = sum_i xi^mu_i sigma_i, in the paper's raw units.
 
+    For a joint energy (`softmax`, `entmax`, ...) E is its own: see `JointEnergy`.
+
     Args:
-        patterns: (K, N), any real values.
+        patterns: (K, N), any real values, or a `Store`.
         state: (..., N), any real values.
         F: an interaction, or an activation (then F is its primitive). It is applied to h as
-            it is; pass `F.normalised(N)` for the units of `retrieve`.
+            it is; pass `F.normalised(N)` for the units of `retrieve`. Or a joint energy.
 
     Returns:
         The energies, (...). Differentiable in the patterns, the state and F's leaves. Where
@@ -68,7 +74,11 @@ def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[
 
     Source: Krotov & Hopfield 2016, eq. 2.
     """
-    return _energy(*_check(patterns, state), anonymous(as_interaction(F)))
+    array, used = contents(patterns)
+    array, state = _check(array, state)
+    if isinstance(F, JointEnergy):
+        return joint_energy(array, used, state, F)
+    return _energy(array, state, anonymous(as_interaction(F)), used)
 
 
 def gaps(
@@ -165,10 +175,15 @@ def _overlaps(patterns: Array, state: Array) -> Array:
 
 
 @jax.jit
-def _energy(patterns: Array, state: Array, F: Interaction) -> Array:
+def _energy(patterns: Array, state: Array, F: Interaction, used: Array | None) -> Array:
     h = _overlaps(patterns, state)
     G, factor = _local(F, patterns, h)
-    return -_times(factor[..., 0], jnp.sum(G(h), axis=-1))
+    return -_times(factor[..., 0], jnp.sum(counted(G(h), used), axis=-1))
+
+
+def counted(values: Array, used: Array | None) -> Float[Array, "*batch K"]:
+    """The values of the patterns in use; zero for the free slots of a `Store`."""
+    return values if used is None else jnp.where(jnp.broadcast_to(used, values.shape), values, 0)
 
 
 def spin_field(
@@ -217,12 +232,3 @@ def _check(patterns: Any, state: Any) -> tuple[Array, Array]:
     checks.finite("patterns", patterns)
     checks.finite("state", state)
     return common(patterns, state)
-
-
-def common(patterns: Any, state: Any) -> tuple[Array, Array]:
-    """Both in their common floating dtype; integers take the dtype of the other one."""
-    patterns, state = jnp.asarray(patterns), jnp.asarray(state)
-    kinds = [a.dtype for a in (patterns, state) if jnp.issubdtype(a.dtype, jnp.floating)]
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = functools.reduce(jnp.promote_types, kinds) if kinds else floating(0).dtype
-    return patterns.astype(dtype), state.astype(dtype)
