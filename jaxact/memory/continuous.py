@@ -92,7 +92,8 @@ def recall(
     memory, probes = _memory(array, probes, used, F)
     single = probes.ndim == 1
     batch = probes[None] if single else probes
-    size = min(int(chunk), batch.shape[0])
+    parts = -(-batch.shape[0] // int(chunk))
+    size = -(-batch.shape[0] // parts)  # even parts: little padding
     pace = jnp.asarray(step if mode == "flow" else 1.0, probes.dtype)
     found = _recall(memory, batch, pace, mode=mode, max_sweeps=int(max_sweeps), chunk=size)
     return jax.tree.map(lambda leaf: leaf[0], found) if single else found
@@ -108,8 +109,10 @@ def _recall(
     frozen = jax.lax.stop_gradient((memory, step))
 
     def part(probes: Array) -> tuple[Array, Array, Array, Array]:
-        state, *rest = _descend(*frozen, jax.lax.stop_gradient(probes), mode, max_sweeps)
-        return jax.vmap(lambda q: _fixed_point(mode, memory, q))(state), *rest
+        start = jax.lax.stop_gradient(probes)
+        state, energies, steps, converged = _descend(*frozen, start, mode, max_sweeps)
+        state = jax.vmap(lambda q: _fixed_point(mode, memory, q))(state)
+        return state, energies, steps, converged
 
     # One chunk needs no loop, and a matmul outside one keeps its operands where they lie.
     if full == chunk:
@@ -147,8 +150,8 @@ def _descend(
     energies = jnp.zeros((B, max_sweeps + 1), probes.dtype)
     none = jnp.zeros(B, jnp.int32)
     start = (none[0], none == 0, state, energies, none, none > 0)
-    _, _, *found = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), body, start)
-    return tuple(found)  # pyright: ignore[reportReturnType]
+    found = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), body, start)
+    return found[2], found[3], found[4], found[5]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -168,9 +171,11 @@ def _fixed_point_jvp(mode: str, primals: Any, tangents: Any) -> tuple[Array, Arr
     state = _fixed_point(mode, memory, state)
     shift = jax.jvp(lambda m: m.target(state, mode), (memory,), (tangents[0],))[1]
 
+    _, turn = jax.linearize(lambda q: memory.target(q, mode), state)
+
     def hessian(v: Array) -> Array:
         inner = v - state * jnp.dot(state, v, precision=HIGHEST) if mode == "sphere" else v
-        return v - jax.jvp(lambda q: memory.target(q, mode), (state,), (inner,))[1]
+        return v - turn(inner)
 
     eps = float(jnp.finfo(state.dtype).eps)
     return state, cg(hessian, shift, tol=8 * eps, maxiter=2 * state.shape[0])[0]
@@ -185,8 +190,8 @@ def _on_sphere(patterns: Array, F: Interaction) -> tuple[Array, JointEnergy]:
         )
     if F.convex is False:
         raise ValueError(f"mode 'sphere' must have a convex F, got {F.name}")
-    norm = jax.lax.stop_gradient(jnp.max(jnp.sqrt(jnp.sum(patterns**2, axis=-1))))
-    scaled = patterns / jnp.where(norm > 0, norm, 1)
+    square = jnp.max(jnp.sum(patterns**2, axis=-1))
+    scaled = patterns / jnp.sqrt(jnp.where(square > 0, square, 1))
     # A factor does not turn a homogeneous F, but it can carry it out of the dtype's range.
     gain = 1.0 if F.degree is not None else F.gain
     return scaled, summed(anonymous(dataclasses.replace(F, gain=gain, unit=1.0)))

@@ -242,7 +242,8 @@ def _active_mean(z: Array, floor: Any) -> Array:
     del floor
     active = z > -1
     count = jnp.sum(active, axis=-1, keepdims=True, dtype=z.dtype)
-    return jnp.where(count > 0, active / jnp.maximum(count, 1), _softmax(z))
+    share = active.astype(z.dtype) / jnp.maximum(count, 1)
+    return jnp.where(count > 0, share, _softmax(z))
 
 
 def _sum(z: Array, F: Interaction) -> Array:
