@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -60,7 +61,8 @@ def update(patterns: Any, state: Reals, F: JointEnergy) -> Float[Array, "*batch 
 @jax.jit
 def _update(pair: tuple[Memory, Array]) -> Array:
     memory, state = pair
-    return memory.target(state, "cccp")
+    states = state.reshape(-1, state.shape[-1])
+    return memory.look(states, "cccp")[1].reshape(state.shape)
 
 
 def joint_energy(patterns: Any, used: Any, state: Array, F: JointEnergy) -> Array:
@@ -177,8 +179,14 @@ def _fixed_point_jvp(mode: str, primals: Any, tangents: Any) -> tuple[Array, Arr
         inner = v - state * jnp.dot(state, v, precision=HIGHEST) if mode == "sphere" else v
         return v - turn(inner)
 
-    eps = float(jnp.finfo(state.dtype).eps)
-    return state, cg(hessian, shift, tol=8 * eps, maxiter=2 * state.shape[0])[0]
+    # Around cg, which does not transpose under vmap: it ties its own start to the right side.
+    moved = jax.lax.custom_linear_solve(hessian, shift, _conjugate_gradients, symmetric=True)
+    return state, moved
+
+
+def _conjugate_gradients(matvec: Callable[[Array], Array], b: Array) -> Array:
+    eps = float(jnp.finfo(b.dtype).eps)
+    return cg(matvec, b, tol=8 * eps, maxiter=2 * b.shape[0])[0]
 
 
 def _on_sphere(patterns: Array, F: Interaction) -> tuple[Array, JointEnergy]:

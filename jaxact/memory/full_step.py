@@ -29,14 +29,18 @@ class Memory:
 
     def scores(self, state: Array) -> Array:
         """z, (..., K)."""
-        h = self.overlaps(state)
         if self.F.similarity == "distance":
-            norms = jnp.sum(self.patterns**2, axis=-1)
-            norms = jnp.broadcast_to(norms, h.shape)
+            h = self.overlaps(state)
+            norms = jnp.broadcast_to(jnp.sum(self.patterns**2, axis=-1), h.shape)
             square = jnp.sum(state**2, axis=-1, keepdims=True) + norms - 2 * h
-            h = -jnp.maximum(square, 0) / 2
-        z = self.F.beta * h
-        return z if self.bias is None else z + jnp.broadcast_to(self.bias, z.shape)
+            z = -self.F.beta * jnp.maximum(square, 0) / 2
+        else:
+            z = self.overlaps(self.F.beta * state)
+        if self.bias is not None:
+            z = z + jnp.broadcast_to(self.bias, z.shape)
+        # Every use must see the same rounding: fused into exp(z - max z), a contracted multiply
+        # is off by eps |z|, which overflows from |z| = 1e9 in float32.
+        return jax.lax.optimization_barrier(z)
 
     def energy(self, state: Array, z: Array, mode: str) -> Array:
         """E of a state with scores z, (...)."""
@@ -68,10 +72,12 @@ class Memory:
         return self.energy(state, z, mode), self.aim(pull, weights, state, mode)
 
 
+@jax.custom_jvp
 def combine(weights: Float[Array, "B K"], patterns: Float[Array, "K N"]) -> Float[Array, "B N"]:
     """The product of both; where few weights matter to rounding, from those patterns alone.
 
     A memory that recalls is in that case, and it halves the work: the overlaps are the rest.
+    Derivatives are those of the whole product: a weight of zero may have one.
     """
     K = patterns.shape[0]
     if K < 64 * _SPARSE:
@@ -92,6 +98,15 @@ def combine(weights: Float[Array, "B K"], patterns: Float[Array, "K N"]) -> Floa
 
     dense = functools.partial(jnp.matmul, precision=HIGHEST)
     return jax.lax.platform_dependent(weights, patterns, cpu=chosen, default=dense)
+
+
+@combine.defjvp
+def _combine_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (weights, patterns), (dweights, dpatterns) = primals, tangents
+    change = jnp.matmul(dweights, patterns, precision=HIGHEST)
+    return combine(*primals), change + jnp.matmul(weights, dpatterns, precision=HIGHEST)
 
 
 def unit(v: Array, otherwise: Array) -> Array:

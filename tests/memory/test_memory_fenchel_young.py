@@ -79,7 +79,7 @@ def test_derivatives_are_exact_twice(alpha, x64):
     z = jnp.asarray(np.random.default_rng(1).standard_normal((2, 6)))
     slope = jax.grad(lambda z: entmax_conjugate(z, alpha).sum())(z)
     np.testing.assert_allclose(slope, entmax_weights(z, alpha), atol=1e-13)
-    check_grads(entmax_weights, (z, alpha), 2, modes=["rev"], atol=1e-5, rtol=1e-5)
+    check_grads(weights, (z, alpha), 2, modes=["rev"], atol=1e-5, rtol=1e-5)
 
 
 def test_the_conjugate_is_a_maximum(x64):
