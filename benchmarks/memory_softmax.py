@@ -1,8 +1,10 @@
 """One softmax step of N = 1000, K = 10,000, B = 256 against plain PyTorch and hflayers, on a CPU.
 
-Two cases. "recall": +-1 patterns, 20 % of the probes' bits flipped, beta = 0.1, the task of an
+Three cases. "recall": +-1 patterns, 20 % of the probes' bits flipped, beta = 0.1, the task of an
 associative memory, in which few weights matter. "attention": normal patterns and states,
-beta = 1 / sqrt(N), in which all of them do and both sides make the same two products.
+beta = 1 / sqrt(N), in which all of them do and both sides make the same two products. "retrieve"
+is the first task to the fixed point: `retrieve`, which also gives the energies, against the
+peer's own iteration (update_steps_max = -1).
 
 Both peers are optional: JAXACT_TORCH_PYTHON is an interpreter that has PyTorch, JAXACT_HFLAYERS a
 checkout of github.com/ml-jku/hopfield-layers.
@@ -19,15 +21,18 @@ import numpy as np
 from benchmarks.harness import Benchmark
 
 N, K, B = 1000, 10_000, 256
-CASES = ("recall", "attention")
+CASES = (
+    ("recall", "torch"), ("recall", "hflayers"), ("retrieve", "hflayers"),
+    ("attention", "torch"), ("attention", "hflayers"),
+)  # fmt: skip
 PEERS = {"torch": "plain PyTorch softmax", "hflayers": "hflayers 1.0.2 Hopfield"}
 _NEEDS = {"torch": "JAXACT_TORCH_PYTHON", "hflayers": "JAXACT_HFLAYERS"}
 
 
 def _benchmark(case: str, peer: str) -> Benchmark:
     return Benchmark(
-        name=f"softmax step, {case}, N = {N}, K = {K}, B = {B}, against {peer}",
-        ours="jaxact.memory.update",
+        name=f"softmax, {case}, N = {N}, K = {K}, B = {B}, against {peer}",
+        ours=f"jaxact.memory.{'retrieve' if case == 'retrieve' else 'update'}",
         peer=PEERS[peer],
         module="benchmarks.memory_softmax",
         python=(sys.executable, os.environ.get("JAXACT_TORCH_PYTHON", sys.executable)),
@@ -36,8 +41,7 @@ def _benchmark(case: str, peer: str) -> Benchmark:
     )
 
 
-BENCHMARKS = {f"memory_softmax_{case}_{peer}": _benchmark(case, peer)
-              for case in CASES for peer in PEERS}  # fmt: skip
+BENCHMARKS = {f"memory_softmax_{case}_{peer}": _benchmark(case, peer) for case, peer in CASES}
 
 
 def data(case: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -55,7 +59,7 @@ def _normal(rng: np.random.Generator, rows: int) -> np.ndarray:
 
 
 def make_ours(case: str, peer: str) -> Callable[[], np.ndarray]:
-    """`update` as it is called, its checks of the input included."""
+    """The call as a user makes it, its checks of the input included."""
     del peer
     import jax
 
@@ -64,6 +68,8 @@ def make_ours(case: str, peer: str) -> Callable[[], np.ndarray]:
     patterns, states, beta = data(case)
     patterns, states = jax.device_put(patterns), jax.device_put(states)
     F = memory.softmax(beta)
+    if case == "retrieve":
+        return lambda: np.asarray(memory.retrieve(patterns, states, F).state)
     return lambda: np.asarray(memory.update(patterns, states, F))
 
 
@@ -74,11 +80,12 @@ def make_peer(case: str, peer: str) -> Callable[[], np.ndarray]:
     torch.set_num_threads(1)
     patterns, states, beta = data(case)
     X, q = torch.from_numpy(patterns), torch.from_numpy(states)
-    step = _plain(torch, X, q, beta) if peer == "torch" else _hflayers(X, q, beta)
+    steps = -1 if case == "retrieve" else 0
+    step = _plain(torch, X, q, beta) if peer == "torch" else _hflayers(X, q, beta, steps)
 
     def work() -> np.ndarray:
         with torch.inference_mode():
-            return step().numpy()
+            return step().numpy()  # pyright: ignore
 
     return work
 
@@ -87,13 +94,13 @@ def _plain(torch: object, X: object, q: object, beta: float) -> Callable[[], obj
     return lambda: torch.softmax(beta * (q @ X.T), dim=-1) @ X  # pyright: ignore
 
 
-def _hflayers(X: object, q: object, beta: float) -> Callable[[], object]:
+def _hflayers(X: object, q: object, beta: float, steps: int) -> Callable[[], object]:
     """The retrieval recipe of its documentation: everything static, no projection, no norm."""
     sys.path.insert(0, os.environ["JAXACT_HFLAYERS"])
     from hflayers import Hopfield  # pyright: ignore[reportMissingImports]
 
     layer = Hopfield(
-        scaling=beta, update_steps_max=0, batch_first=True, disable_out_projection=True,
+        scaling=beta, update_steps_max=steps, batch_first=True, disable_out_projection=True,
         stored_pattern_as_static=True, state_pattern_as_static=True,
         pattern_projection_as_static=True, normalize_stored_pattern=False,
         normalize_stored_pattern_affine=False, normalize_state_pattern=False,

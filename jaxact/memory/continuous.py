@@ -129,7 +129,8 @@ def _descend(
     """Step until every state stands still, to rounding, or has used up its steps."""
     B = probes.shape[0]
     eps = float(jnp.finfo(probes.dtype).eps)
-    scale = jnp.ones((), probes.dtype) if mode == "sphere" else jnp.max(jnp.abs(memory.patterns))
+    largest = jnp.max(jnp.abs(memory.patterns), axis=0)  # by columns: XLA vectorises that
+    scale = jnp.ones((), probes.dtype) if mode == "sphere" else jnp.max(largest)
     state = (
         unit(probes, jnp.ones_like(probes) / probes.shape[1] ** 0.5) if mode == "sphere" else probes
     )
