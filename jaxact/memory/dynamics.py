@@ -13,15 +13,26 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.energy import common
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.memory import continuous
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    Scalar,
+    anonymous,
+    as_interaction,
+    common,
+    floating,
+)
+from jaxact.memory.joint import JointEnergy
 from jaxact.memory.packed import Packed, check_patterns, packed
 from jaxact.memory.rules import Rules, follow
+from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 MODES = ("async", "sync", "cccp", "cccp+async")
 ORDERS = ("sequential", "random")
+_CHUNK = 32
 
 
 @pytree()
@@ -44,20 +55,22 @@ class Retrieval:
 
 
 def retrieve(
-    patterns: Reals | Packed,
+    patterns: Reals | Packed | Store,
     probe: Reals,
-    F: Interaction | Activation,
+    F: Interaction | Activation | JointEnergy,
     *,
-    mode: str = "async",
+    mode: str | None = None,
     order: str = "sequential",
     key: Any = None,
+    step: Scalar = 0.1,
     max_sweeps: int = 50,
-    chunk: int = 32,
+    chunk: int | None = None,
 ) -> Retrieval:
-    """Recall: run the dynamics from a probe until no spin wants to flip.
+    """Recall: run the dynamics from a probe until no spin wants to flip, or nothing moves.
 
-    The energy rule is sigma_i <- sign(g_i), g_i the energy difference of `gaps`; a tie g_i = 0
-    keeps the spin, so the energy never rises along "async" and no cycle exists.
+    Spins, for an interaction or an activation. The energy rule is sigma_i <- sign(g_i), g_i the
+    energy difference of `gaps`; a tie g_i = 0 keeps the spin, so the energy never rises along
+    "async" and no cycle exists.
 
     - "async": spin after spin; overlaps are updated, so a spin costs O(K). Stops once all N
       gaps (two matmuls) agree with the state, or a sweep flips nothing.
@@ -66,31 +79,48 @@ def retrieve(
       rises. Every async fixed point is one of these, the converse is false.
     - "cccp+async": cccp until it stops, then async: fast, with the paper's fixed points.
 
+    Real patterns, for a joint energy (`softmax`, `entmax`, `epanechnikov`, `joint`). No step
+    raises the energy; a state stands still when a full step moves it by rounding only.
+
+    - "cccp": `update` repeated, q <- X^T w(q): the concave-convex step.
+    - "flow": q <- q + step (update - q). For "dot" energies these are Euler steps of the
+      gradient flow dq/dt = -dE/dq; for the others, of the same flow in another time.
+    - "sphere": q <- X^T w(q) / |X^T w(q)|, states of length one. It takes a convex interaction
+      or an activation too: F(gain x.q / m), m the largest norm of a pattern; the energy trace
+      is -sum_mu F of that.
+
     Args:
-        patterns: (K, N), entries -1 or +1, or `pack`ed: they are packed in any case, so pack
-            once what you use often.
-        probe: (N,), or a batch (B, N); entries -1 or +1.
+        patterns: (K, N), entries -1 or +1, or real for a joint energy or "sphere"; or a
+            `Store` of them, whose free slots take no part. Spins may come `pack`ed: they are
+            packed in any case, so pack once what you use often.
+        probe: (N,), or a batch (B, N), of the same kind.
         F: an interaction, or an activation (then F is its primitive). The dynamics run
             `F.normalised(N)`: the same dynamics for a homogeneous or exponential F, and
-            F(gain h / N) for any other.
-        mode: see above.
+            F(gain h / N) for any other. Or a joint energy.
+        mode: see above; "async" if None, "cccp" for a joint energy.
         order: "sequential", or "random": one fresh permutation a sweep, shared by the batch.
             Only "async" sweeps have an order.
         key: a typed key, needed by "random" alone.
-        max_sweeps: sweeps at most, over both parts of "cccp+async".
+        step: in (0, 1], the time of a "flow" step.
+        max_sweeps: sweeps (steps) at most, over both parts of "cccp+async".
         chunk: probes that run side by side; the rest follow in sequence, so that memory is flat
-            in their number. Between sweeps the unfinished ones move together. (32 keep the
-            overlaps of 10,000 patterns in a CPU's cache; a GPU wants more.)
+            in their number. Between sweeps the unfinished ones move together. 32 if None, which
+            keep the overlaps of 10,000 patterns in a CPU's cache (a GPU wants more); 256 for
+            real patterns, where a step is two matmuls.
 
     Returns:
-        A `Retrieval`. Piecewise constant: all derivatives are zero. (For the energy of the
-        state found, differentiate `energy` there.) Terms of F smaller than the range of the
-        dtype count as ties.
+        A `Retrieval`. For spins it is piecewise constant: all derivatives are zero. For real
+        patterns the state has the implicit derivative of a fixed point in the patterns and
+        F's leaves; in the probe it is zero, also where `converged` is false (to differentiate
+        through steps, repeat `update`). The energies carry no derivative: differentiate
+        `energy` at the state. Terms of F smaller than the range of the dtype count as ties.
 
     Raises:
-        ValueError: for shapes that do not fit, entries that are not -1 or +1, an unknown mode
-            or order, or "cccp" with an F that is not convex.
-        TypeError: if F is not an interaction or an activation, or key is not a typed key.
+        ValueError: for shapes that do not fit, entries that are not finite or (for spins) not
+            -1 or +1, an unknown mode or order, a step outside (0, 1], or "cccp" or "sphere"
+            with an F that is not convex.
+        TypeError: if F is not an interaction, an activation or a joint energy, or key is not a
+            typed key.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -101,12 +131,26 @@ def retrieve(
         >>> bool((found.state == patterns[0]).all()), bool(found.converged)
         (True, True)
 
-    Source: Krotov & Hopfield 2016, eq. 4; Yuille & Rangarajan 2003 for cccp.
+    Source: Krotov & Hopfield 2016, eq. 4; Yuille & Rangarajan 2003 for cccp; Krotov & Hopfield
+    2021, models B and C, for real states.
     """
-    F = as_interaction(F)
-    check_run(patterns, F, mode, max_sweeps, chunk)
-    _check_probe(probe, np.shape(patterns)[1], order, key)
-    stored, probes = stored_and(patterns, probe)
+    if not isinstance(F, JointEnergy):
+        F = as_interaction(F)
+    if mode is None:
+        mode = "cccp" if isinstance(F, JointEnergy) else "async"
+    array, used = contents(patterns)
+    if isinstance(F, JointEnergy) or mode == "sphere":
+        if isinstance(array, Packed):
+            raise TypeError("patterns must be real, not packed, for a joint energy or 'sphere'")
+        return Retrieval(
+            *continuous.recall(
+                array, used, probe, F, mode=mode, step=step, max_sweeps=max_sweeps, chunk=chunk
+            )
+        )
+    chunk = _CHUNK if chunk is None else chunk
+    check_run(array, F, mode, max_sweeps, chunk)
+    _check_probe(probe, np.shape(array)[1], order, key)
+    stored, probes = stored_and(array, probe)
     single = probes.ndim == 1
     found = run(
         stored,
@@ -116,6 +160,7 @@ def retrieve(
         mode=mode,
         max_sweeps=int(max_sweeps),
         chunk=int(chunk),
+        used=used,
     )
     return jax.tree.map(lambda leaf: leaf[0], found) if single else found
 
@@ -130,11 +175,12 @@ def run(
     mode: str,
     max_sweeps: int,
     chunk: int,
+    used: Any = None,
 ) -> Retrieval:
     """`retrieve` on a checked batch and a normalised F."""
     probes, F = jax.lax.stop_gradient((probes, F))
     B = probes.shape[0]
-    rules = Rules(stored, F, probes.dtype)
+    rules = Rules(stored, F, probes.dtype, used)
     each = functools.partial(_chunked, min(chunk, B))
     nothing = jnp.zeros(B, bool)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.memory.continuous import joint_energy
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    anonymous,
+    as_interaction,
+    common,
+    floating,
+)
+from jaxact.memory.joint import JointEnergy
 from jaxact.memory.packed import (
     EXACT,
     Packed,
@@ -22,6 +30,7 @@ from jaxact.memory.packed import (
     spins_of,
     times_patterns,
 )
+from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 
 
@@ -51,15 +60,18 @@ def overlaps(patterns: Reals | Packed, state: Reals) -> Float[Array, "*batch K"]
 
 
 def energy(
-    patterns: Reals | Packed, state: Reals, F: Interaction | Activation
+    patterns: Reals | Packed | Store, state: Reals, F: Interaction | Activation | JointEnergy
 ) -> Float[Array, " *batch"]:
     """The energy E = -sum_mu F(h_mu), h_mu = sum_i xi^mu_i sigma_i, in the paper's raw units.
 
+    For a joint energy (`softmax`, `entmax`, ...) E is its own: see `JointEnergy`.
+
     Args:
-        patterns: (K, N), any real values, or packed.
+        patterns: (K, N), any real values, or packed, or a `Store`.
         state: (..., N), any real values; -1 or +1 with packed patterns.
         F: an interaction, or an activation (then F is its primitive). It is applied to h as
-            it is; pass `F.normalised(N)` for the units of `retrieve`.
+            it is; pass `F.normalised(N)` for the units of `retrieve`. Or a joint energy, of
+            patterns that are not packed.
 
     Returns:
         The energies, (...). Differentiable in the patterns, the state and F's leaves. Where
@@ -68,7 +80,8 @@ def energy(
 
     Raises:
         ValueError: if the shapes do not fit, or an entry is not finite.
-        TypeError: if F is not an interaction or an activation.
+        TypeError: if F is not an interaction, an activation or a joint energy, or is a joint
+            energy of packed patterns.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,7 +92,13 @@ def energy(
 
     Source: Krotov & Hopfield 2016, eq. 2.
     """
-    return _energy(*_check(patterns, state), anonymous(as_interaction(F)))
+    array, used = contents(patterns)
+    array, state = _check(array, state)
+    if isinstance(F, JointEnergy):
+        if isinstance(array, Packed):
+            raise TypeError("patterns must be real, not packed, for a joint energy")
+        return joint_energy(array, used, state, F)
+    return _energy(array, state, anonymous(as_interaction(F)), used)
 
 
 def gaps(
@@ -183,10 +202,15 @@ def _overlaps(patterns: Array | Packed, state: Array) -> Array:
 
 
 @jax.jit
-def _energy(patterns: Array | Packed, state: Array, F: Interaction) -> Array:
+def _energy(patterns: Array | Packed, state: Array, F: Interaction, used: Array | None) -> Array:
     h = _overlaps(patterns, state)
     G, factor = _local(F, patterns, h)
-    return -_times(factor[..., 0], jnp.sum(G(h), axis=-1))
+    return -_times(factor[..., 0], jnp.sum(counted(G(h), used), axis=-1))
+
+
+def counted(values: Array, used: Array | None) -> Float[Array, "*batch K"]:
+    """The values of the patterns in use; zero for the free slots of a `Store`."""
+    return values if used is None else jnp.where(jnp.broadcast_to(used, values.shape), values, 0)
 
 
 def spin_field(
@@ -244,12 +268,3 @@ def _check(patterns: Any, state: Any) -> tuple[Any, Array]:
     checks.finite("patterns", patterns)
     checks.finite("state", state)
     return common(patterns, state)
-
-
-def common(patterns: Any, state: Any) -> tuple[Array, Array]:
-    """Both in their common floating dtype; integers take the dtype of the other one."""
-    patterns, state = jnp.asarray(patterns), jnp.asarray(state)
-    kinds = [a.dtype for a in (patterns, state) if jnp.issubdtype(a.dtype, jnp.floating)]
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = functools.reduce(jnp.promote_types, kinds) if kinds else floating(0).dtype
-    return patterns.astype(dtype), state.astype(dtype)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxact.memory.energy import anchored, in_range, spin_field
+from jaxact.memory.energy import anchored, counted, in_range, spin_field
 from jaxact.memory.interaction import Interaction
 from jaxact.memory.packed import (
     EXACT,
@@ -24,10 +24,13 @@ _LARGE_DEGREE = 24
 
 
 class Rules:
-    """Patterns and a normalised F, ready for states (B, N) and their overlaps (B, K)."""
+    """Patterns and a normalised F, ready for states (B, N) and their overlaps (B, K).
 
-    def __init__(self, stored: Packed, F: Interaction, dtype: Any) -> None:
-        self.stored, self.F, self.dtype = stored, F, dtype
+    `used` (K,) says which patterns count; None for all of them.
+    """
+
+    def __init__(self, stored: Packed, F: Interaction, dtype: Any, used: Any = None) -> None:
+        self.stored, self.F, self.dtype, self.used = stored, F, dtype, used
         if F.tabulated:
             self.table = F(jnp.arange(-stored.N - 2, stored.N + 3).astype(dtype))
 
@@ -37,6 +40,10 @@ class Rules:
 
     def near(self, h: Float[Array, "B K"]) -> Callable[[Array], Array]:
         """A positive multiple of F that is in range up to h, as a function of the overlap."""
+        G = self._near(h)
+        return G if self.used is None else lambda points: counted(G(points), self.used)
+
+    def _near(self, h: Array) -> Callable[[Array], Array]:
         F, (K, N) = self.F, self.stored.shape
         if F.tabulated:
             return lambda points: self.table[points.astype(jnp.int32) + N + 2]
@@ -49,7 +56,7 @@ class Rules:
     def energy(self, h: Float[Array, "B K"]) -> Float[Array, " B"]:
         """E of the normalised F."""
         F = self.near(h) if self.F.tabulated else self.F
-        return -jnp.sum(F(h), axis=-1)
+        return -jnp.sum(counted(F(h), self.used), axis=-1)
 
     def gaps(self, states: Float[Array, "B N"], h: Float[Array, "B K"]) -> Float[Array, "B N"]:
         """A positive multiple of all energy differences."""
@@ -62,7 +69,7 @@ class Rules:
     def cccp(self, states: Float[Array, "B N"], h: Float[Array, "B K"]) -> Float[Array, "B N"]:
         """The states after one concave-convex step."""
         F = self.F if self.F.tabulated else self.near(h)
-        slope = jax.jvp(F, (h,), (jnp.ones_like(h),))[1]
+        slope = counted(jax.jvp(F, (h,), (jnp.ones_like(h),))[1], self.used)
         return follow(times_patterns(self.stored, slope), states)
 
     def sweep(
