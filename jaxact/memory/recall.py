@@ -88,8 +88,10 @@ def measure_recall(
     check_run(patterns, F, mode, max_sweeps, chunk)
     checks.between("flips", flips, 0.0, 1.0)
     checks.integer("probes", probes, 1)
-    stored = patterns if isinstance(patterns, Packed) else packed(jnp.asarray(patterns))
-    dtype = jnp.result_type(float) if stored is patterns else floating(patterns).dtype
+    if isinstance(patterns, Packed):
+        stored, dtype = patterns, jnp.result_type(float)
+    else:
+        stored, dtype = packed(jnp.asarray(patterns)), floating(patterns).dtype
     return _measure(
         key,
         stored,
