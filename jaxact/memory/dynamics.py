@@ -149,7 +149,7 @@ def retrieve(
         )
     chunk = _CHUNK if chunk is None else chunk
     check_run(array, F, mode, max_sweeps, chunk)
-    _check_probe(probe, np.shape(array)[1], order, key)
+    _check_probe(array, probe, order, key)
     stored, probes = stored_and(array, probe)
     single = probes.ndim == 1
     found = run(
@@ -288,7 +288,8 @@ def stored_and(patterns: Any, state: Any) -> tuple[Packed, Array]:
     return packed(patterns), state
 
 
-def _check_probe(probe: Any, N: int, order: str, key: Any) -> None:
+def _check_probe(patterns: Any, probe: Any, order: str, key: Any) -> None:
+    N = np.shape(patterns)[1]
     if np.ndim(probe) not in (1, 2) or np.shape(probe)[-1] != N or np.size(probe) == 0:
         raise ValueError(f"probe must have shape ({N},) or (B, {N}), got {np.shape(probe)}")
     checks.spins("probe", probe)
