@@ -65,6 +65,8 @@ class Benchmark:
         python: interpreters of (ours, peer); this one by default.
         arguments: passed to both factories.
         requires: an environment variable without which the comparison is skipped.
+        peer_share: the part of the work that the peer does in a repetition; its times are divided
+            by it. The peer's label says so where it is below 1.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Benchmark:
     python: tuple[str, str] = (sys.executable, sys.executable)
     arguments: tuple[str, ...] = ()
     requires: str | None = None
+    peer_share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Result:
 def measure(benchmark: Benchmark) -> Result:
     """Run a benchmark: both children set up, then repetitions by turns, then the comparison."""
     children = [
-        _Child(benchmark.module, f"make_{side}", python, benchmark.arguments)
+        Child(benchmark.module, f"make_{side}", python, benchmark.arguments)
         for side, python in zip(("ours", "peer"), benchmark.python, strict=True)
     ]
     try:
@@ -125,6 +128,7 @@ def measure(benchmark: Benchmark) -> Result:
             child.close()
     cpu = [statistics.median(lap["cpu"] for lap in side) for side in laps]
     wall = [statistics.median(lap["wall"] for lap in side) for side in laps]
+    cpu[1], wall[1] = cpu[1] / benchmark.peer_share, wall[1] / benchmark.peer_share
     return Result(
         name=benchmark.name,
         ours=benchmark.ours,
@@ -177,7 +181,7 @@ def record(result: Result, path: pathlib.Path = RESULTS) -> None:
     os.replace(fresh, path)
 
 
-class _Child:
+class Child:
     """One side, in its own process with one thread."""
 
     def __init__(self, module: str, factory: str, python: str, arguments: tuple[str, ...]) -> None:
@@ -189,6 +193,7 @@ class _Child:
         )  # fmt: skip
 
     def ask(self, question: str) -> dict[str, Any]:
+        """Its answer to "setup", "run" or "value"."""
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("the child has no pipes")
         self.process.stdin.write(question + "\n")
@@ -199,6 +204,7 @@ class _Child:
         return json.loads(answer)
 
     def close(self) -> None:
+        """Let it end."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()

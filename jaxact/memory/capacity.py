@@ -15,6 +15,7 @@ from jaxact.memory.interaction import (
     Interaction,
     Reals,
     Scalar,
+    anonymous,
     as_interaction,
     on_host,
     polynomial,
@@ -79,7 +80,7 @@ def capacity(
     """
     checks.integer("N", N, 1)
     checks.integer("n", n, 2)
-    _check_error(error)
+    check_error(error)
     log_scale = (n - 1) * math.log(N) - _log_double_factorial(n) + math.log(1 + rectified)
     if checks.is_concrete(error):
         return math.exp(log_scale) / _margin_squared(error)
@@ -114,29 +115,39 @@ def no_error_capacity(N: int, n: int, *, rectified: bool = False) -> float:
 
 
 def bit_error(
-    N: int, F: int | Interaction | Activation, K: Reals, *, rectified: bool = False
+    N: int,
+    F: int | Interaction | Activation,
+    K: Reals,
+    *,
+    flips: Scalar = 0.0,
+    rectified: bool = False,
 ) -> Any:
-    """The probability that a bit of a stored random pattern is unstable, at finite N.
+    """The probability that a bit is wrong after one update of a stored random pattern.
 
     P = Q((F(N) - F(N - 2)) / sqrt((K - 1) v)), v = E (F(h + 1) - F(h - 1))^2 over h, the sum
     of N - 1 random signs: a closed sum over the binomial law. Exact in N for any F; the
     crosstalk of K - 1 patterns is taken as Gaussian, which needs K well above 1 and, for a
     steep F, K large enough that rare overlaps are seen.
 
+    From a pattern with a share rho of its bits flipped, all bits updated at once, the signal is
+    F(h + 1) - F(h - 1) with h = N - 1 - 2 rho N at a bit that was right and two more at one
+    that was flipped; P is the average over both.
+
     Args:
         N: spins, N >= 2.
         F: a degree n, an interaction, or an activation (F is its primitive, as in `retrieve`
             applied to `F.normalised(N)`).
         K: number of patterns, K >= 1, any shape.
+        flips: share rho of flipped bits, in [0, 1].
         rectified: for a degree: F = max(h, 0)^n instead of h^n.
 
     Returns:
-        P, of K's shape; a Python float for a concrete scalar K. Differentiable in K and in
+        P, of K's shape; a Python float for a concrete scalar K. Differentiable in K, flips and
         F's leaves, so an activation can be designed for its memory.
 
     Raises:
         TypeError: if N is not an integer, or F is none of the above.
-        ValueError: if N < 2, a degree is below 1, or K < 1.
+        ValueError: if N < 2, a degree is below 1, K < 1, or flips is not in [0, 1].
 
     Example:
         >>> round(bit_error(1000, 2, 150), 5)
@@ -145,9 +156,10 @@ def bit_error(
     Source: Krotov & Hopfield 2016, eq. 5, with the exact mean and variance in place of their
     leading orders.
     """
-    F = _prepare(N, F, rectified)
+    F = prepare(N, F, rectified)
     checks.between("K", K, 1.0, math.inf)
-    return _deliver(_bit_error, F, K, N)
+    checks.between("flips", flips, 0.0, 1.0)
+    return deliver(one_update_error, F, N, K, flips)
 
 
 def finite_capacity(
@@ -183,28 +195,34 @@ def finite_capacity(
 
     Source: `bit_error`, solved for K.
     """
-    F = _prepare(N, F, rectified)
-    _check_error(error)
-    return _deliver(_finite_capacity, F, error, N)
+    F = prepare(N, F, rectified)
+    check_error(error)
+    return deliver(_finite_capacity, F, N, error)
 
 
-def _signal_to_noise(F: Interaction, N: int, dtype: Any) -> tuple[Array, Array]:
-    """The energy gap of a stored bit, and the variance of one other pattern's share in it."""
+def _crosstalk(F: Interaction, N: int, dtype: Any) -> Array:
+    """The variance of one other pattern's share in the energy gap of a bit."""
     h, weight = (jnp.asarray(a, dtype) for a in _binomial(N - 1))
-    ends = F(jnp.asarray([N, N - 2], dtype))
-    return ends[0] - ends[1], weight @ (F(h + 1) - F(h - 1)) ** 2
+    return weight @ (F(h + 1) - F(h - 1)) ** 2
 
 
-def _bit_error(F: Interaction, K: Array, N: int) -> Array:
-    signal, variance = _signal_to_noise(F, N, K.dtype)
-    noise = (K - 1) * variance
+def one_update_error(F: Interaction, N: int, K: Array, flips: Array) -> Array:
+    """`bit_error` of a normalised F, elementwise in K and flips."""
+    noise = (K - 1) * _crosstalk(F, N, K.dtype)
     silent = noise == 0
-    margin = signal / jnp.sqrt(jnp.where(silent, 1, noise))
-    return jnp.where(silent, jnp.where(signal > 0, 0, 0.5), ndtr(-margin)).astype(K.dtype)
+    scale = jnp.sqrt(jnp.where(silent, 1, noise))
+
+    def error(h: Array) -> Array:
+        signal = F(h + 1) - F(h - 1)
+        return jnp.where(silent, jnp.where(signal > 0, 0, 0.5), ndtr(-signal / scale))
+
+    h = N - 1 - 2 * N * flips
+    return ((1 - flips) * error(h) + flips * error(h + 2)).astype(K.dtype)
 
 
-def _finite_capacity(F: Interaction, error: Array, N: int) -> Array:
-    signal, variance = _signal_to_noise(F, N, error.dtype)
+def _finite_capacity(F: Interaction, N: int, error: Array) -> Array:
+    ends = F(jnp.asarray([N, N - 2], error.dtype))
+    signal, variance = ends[0] - ends[1], _crosstalk(F, N, error.dtype)
     return 1 + jnp.maximum(signal, 0) ** 2 / (ndtri(error) ** 2 * variance)
 
 
@@ -216,22 +234,26 @@ def _binomial(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (2.0 * up - steps), np.exp(log_weight - steps * math.log(2))
 
 
-def _prepare(N: Any, F: Any, rectified: bool) -> Interaction:  # noqa: FBT001
+def prepare(N: Any, F: Any, rectified: bool) -> Interaction:  # noqa: FBT001
+    """The normalised interaction of a degree, an interaction or an activation."""
     checks.integer("N", N, 2)
     if isinstance(F, int | np.integer):
         F = rectified_power(int(F)) if rectified else polynomial(int(F))
     return as_interaction(F).normalised(N)
 
 
-def _deliver(kernel: Any, F: Interaction, value: Any, N: int) -> Any:
+def deliver(kernel: Any, F: Interaction, N: int, *values: Any) -> Any:
     """The kernel in float64 on the host where all is concrete, else as part of the trace."""
-    if not checks.is_concrete(F, value):
-        return kernel(F, jnp.asarray(value, jnp.result_type(float)), N)
-    result = on_host(kernel, F, np.asarray(value, np.float64), N, static=(2,))
+    if not checks.is_concrete(F, values):
+        traced = (jnp.asarray(v, jnp.result_type(float)) for v in values)
+        return kernel(anonymous(F), N, *traced)
+    known = (np.asarray(v, np.float64) for v in values)
+    result = on_host(kernel, anonymous(F), N, *known, static=(1,))
     return float(result) if result.ndim == 0 else jnp.asarray(result, jnp.result_type(float))
 
 
-def _check_error(error: Any) -> None:
+def check_error(error: Any) -> None:
+    """Refuse an error rate outside (0, 0.5)."""
     checks.positive("error", error)
     if checks.is_concrete(error) and not float(error) < 0.5:
         raise ValueError(f"error must be below 0.5, got {float(error):g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,25 +12,44 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
-from jaxact.memory.interaction import Interaction, Reals, anonymous, as_interaction, floating
+from jaxact.memory.continuous import joint_energy
+from jaxact.memory.interaction import (
+    Interaction,
+    Reals,
+    anonymous,
+    as_interaction,
+    common,
+    floating,
+)
+from jaxact.memory.joint import JointEnergy
+from jaxact.memory.packed import (
+    EXACT,
+    Packed,
+    check_patterns,
+    packed_overlaps,
+    spins_of,
+    times_patterns,
+)
+from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 
-EXACT = jax.lax.Precision.HIGHEST
-"""Overlaps are integers and gaps are small differences: no matmul here may round to bfloat16."""
 
-
-def overlaps(patterns: Reals, state: Reals) -> Float[Array, "*batch K"]:
+def overlaps(patterns: Reals | Packed, state: Reals) -> Float[Array, "*batch K"]:
     """The overlaps h_mu = sum_i xi^mu_i sigma_i of states with the patterns.
 
+    A matmul for an array; xor and popcount for `pack`ed patterns, exact and on a CPU several
+    times as fast as a float32 matmul (benchmarks/memory_binary.py).
+
     Args:
-        patterns: (K, N), any real values.
-        state: (..., N).
+        patterns: (K, N), any real values, or packed.
+        state: (..., N); -1 or +1 with packed patterns.
 
     Returns:
-        h, (..., K). Differentiable in both.
+        h, (..., K). Differentiable in both, unless the patterns are packed.
 
     Raises:
-        ValueError: if the shapes do not fit, or an entry is not finite.
+        ValueError: if the shapes do not fit, an entry is not finite, or the patterns are packed
+            and an entry of the state is not -1 or +1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -41,14 +59,19 @@ def overlaps(patterns: Reals, state: Reals) -> Float[Array, "*batch K"]:
     return _overlaps(*_check(patterns, state))
 
 
-def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[Array, " *batch"]:
+def energy(
+    patterns: Reals | Packed | Store, state: Reals, F: Interaction | Activation | JointEnergy
+) -> Float[Array, " *batch"]:
     """The energy E = -sum_mu F(h_mu), h_mu = sum_i xi^mu_i sigma_i, in the paper's raw units.
 
+    For a joint energy (`softmax`, `entmax`, ...) E is its own: see `JointEnergy`.
+
     Args:
-        patterns: (K, N), any real values.
-        state: (..., N), any real values.
+        patterns: (K, N), any real values, or packed, or a `Store`.
+        state: (..., N), any real values; -1 or +1 with packed patterns.
         F: an interaction, or an activation (then F is its primitive). It is applied to h as
-            it is; pass `F.normalised(N)` for the units of `retrieve`.
+            it is; pass `F.normalised(N)` for the units of `retrieve`. Or a joint energy, of
+            patterns that are not packed.
 
     Returns:
         The energies, (...). Differentiable in the patterns, the state and F's leaves. Where
@@ -57,7 +80,8 @@ def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[
 
     Raises:
         ValueError: if the shapes do not fit, or an entry is not finite.
-        TypeError: if F is not an interaction or an activation.
+        TypeError: if F is not an interaction, an activation or a joint energy, or is a joint
+            energy of packed patterns.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,11 +92,17 @@ def energy(patterns: Reals, state: Reals, F: Interaction | Activation) -> Float[
 
     Source: Krotov & Hopfield 2016, eq. 2.
     """
-    return _energy(*_check(patterns, state), anonymous(as_interaction(F)))
+    array, used = contents(patterns)
+    array, state = _check(array, state)
+    if isinstance(F, JointEnergy):
+        if isinstance(array, Packed):
+            raise TypeError("patterns must be real, not packed, for a joint energy")
+        return joint_energy(array, used, state, F)
+    return _energy(array, state, anonymous(as_interaction(F)), used)
 
 
 def gaps(
-    patterns: Reals,
+    patterns: Reals | Packed,
     state: Reals,
     F: Interaction | Activation,
     *,
@@ -86,11 +116,11 @@ def gaps(
     g = M xi + sigma sum_mu (F - P), M = (F(h + 2) - F(h - 2)) / 2, P = (F(h + 2) + F(h - 2)) / 2.
 
     Args:
-        patterns: (K, N), any real values.
-        state: (..., N), any real values.
+        patterns: (K, N), any real values, or packed.
+        state: (..., N), any real values; -1 or +1 with packed patterns.
         F: an interaction or an activation, applied to the raw overlaps.
         method: "matmul" is the identity above (only for +-1), "direct" the definition, and
-            "auto" the identity where both arrays are concrete and +-1.
+            "auto" the identity where both arrays are concrete and +-1, or patterns are packed.
 
     Returns:
         g, (..., N), finite or +-inf. The definition differentiates in everything; the identity
@@ -111,10 +141,13 @@ def gaps(
     Source: Krotov & Hopfield 2016, eq. 4.
     """
     checks.choice("method", method, ("auto", "matmul", "direct"))
-    if method == "matmul":
+    packed = isinstance(patterns, Packed)
+    if method == "matmul" and not packed:
         checks.spins("patterns", patterns)
         checks.spins("state", state)
-    binary = method == "matmul" or (method == "auto" and _binary(patterns) and _binary(state))
+    binary = method == "matmul" or (
+        method == "auto" and (packed or (_binary(patterns) and _binary(state)))
+    )
     kernel = _gaps_matmul if binary else _gaps_direct
     return kernel(*_check(patterns, state), anonymous(as_interaction(F)))
 
@@ -140,7 +173,7 @@ def anchored(F: Interaction, h: Float[Array, "*batch K"]) -> tuple[Callable[[Arr
     return F, jnp.ones_like(h[..., :1])
 
 
-def _in_range(F: Interaction, N: int, K: int, dtype: Any) -> bool:
+def in_range(F: Interaction, N: int, K: int, dtype: Any) -> bool:
     """Whether sums of K raw F cannot leave the range of the dtype for spins."""
     if F.kind == "exponential":
         return False
@@ -148,8 +181,10 @@ def _in_range(F: Interaction, N: int, K: int, dtype: Any) -> bool:
     return bits < math.log2(float(jnp.finfo(dtype).max))
 
 
-def _local(F: Interaction, patterns: Array, h: Array) -> tuple[Callable[[Array], Array], Any]:
-    if _in_range(F, patterns.shape[1], patterns.shape[0], h.dtype):
+def _local(
+    F: Interaction, patterns: Array | Packed, h: Array
+) -> tuple[Callable[[Array], Array], Any]:
+    if in_range(F, patterns.shape[1], patterns.shape[0], h.dtype):
         return F, jnp.ones_like(h[..., :1])
     return anchored(F, h)
 
@@ -160,41 +195,56 @@ def _times(factor: Array, value: Array) -> Array:
 
 
 @jax.jit
-def _overlaps(patterns: Array, state: Array) -> Array:
+def _overlaps(patterns: Array | Packed, state: Array) -> Array:
+    if isinstance(patterns, Packed):
+        return packed_overlaps(patterns, state).astype(state.dtype)
     return jnp.matmul(state, patterns.T, precision=EXACT)
 
 
 @jax.jit
-def _energy(patterns: Array, state: Array, F: Interaction) -> Array:
+def _energy(patterns: Array | Packed, state: Array, F: Interaction, used: Array | None) -> Array:
     h = _overlaps(patterns, state)
     G, factor = _local(F, patterns, h)
-    return -_times(factor[..., 0], jnp.sum(G(h), axis=-1))
+    return -_times(factor[..., 0], jnp.sum(counted(G(h), used), axis=-1))
+
+
+def counted(values: Array, used: Array | None) -> Float[Array, "*batch K"]:
+    """The values of the patterns in use; zero for the free slots of a `Store`."""
+    return values if used is None else jnp.where(jnp.broadcast_to(used, values.shape), values, 0)
 
 
 def spin_field(
-    patterns: Array, state: Array, h: Array, G: Callable[[Array], Array]
+    patterns: Array | Packed, state: Array, h: Array, G: Callable[[Array], Array]
 ) -> Float[Array, "*batch N"]:
     """The gaps of +-1 states with +-1 patterns, from their overlaps: one matmul."""
     here = G(h)
     below, above = here - G(h - 2), G(h + 2) - here
-    field = jnp.matmul((below + above) / 2, patterns, precision=EXACT)
+    if isinstance(patterns, Packed):
+        flat = times_patterns(patterns, ((below + above) / 2).reshape(-1, h.shape[-1]))
+        field = flat.reshape(state.shape)
+    else:
+        field = jnp.matmul((below + above) / 2, patterns, precision=EXACT)
     return field + state * jnp.sum((below - above) / 2, axis=-1, keepdims=True)
 
 
 @jax.jit
-def _gaps_matmul(patterns: Array, state: Array, F: Interaction) -> Array:
+def _gaps_matmul(patterns: Array | Packed, state: Array, F: Interaction) -> Array:
     h = _overlaps(patterns, state)
-    G, factor = _local(F, patterns, h)
+    G, factor = _local(F, patterns, h + 2)
     return _times(factor, spin_field(patterns, state, h, G))
 
 
 @jax.jit
-def _gaps_direct(patterns: Array, state: Array, F: Interaction) -> Array:
+def _gaps_direct(patterns: Array | Packed, state: Array, F: Interaction) -> Array:
+    packed = isinstance(patterns, Packed)
+    every = jnp.arange(state.shape[-1])
+    columns = spins_of(patterns, every, state.dtype) if packed else patterns.T
+
     def one(sample: Array) -> Array:
         h = _overlaps(patterns, sample[None])
-        G, factor = _local(F, patterns, h)
-        rest = h - patterns.T * sample[:, None]
-        change = G(rest + patterns.T) - G(rest - patterns.T)
+        G, factor = _local(F, patterns, h + 2)
+        rest = h - columns * sample[:, None]
+        change = G(rest + columns) - G(rest - columns)
         return _times(factor[0], jnp.sum(change, axis=-1))
 
     # One (N, K) array at a time: a batch of them would not fit.
@@ -206,23 +256,15 @@ def _binary(value: Any) -> bool:
     return checks.is_concrete(value) and bool((np.abs(np.asarray(value)) == 1).all())
 
 
-def _check(patterns: Any, state: Any) -> tuple[Array, Array]:
-    """Two arrays of one floating dtype, (K, N) and (..., N)."""
-    checks.shape("patterns", patterns, ("K", "N"))
-    K, N = np.shape(patterns)
-    if K == 0 or N == 0:
-        raise ValueError(f"patterns must not be empty, got shape {(K, N)}")
+def _check(patterns: Any, state: Any) -> tuple[Any, Array]:
+    """Patterns (K, N) and states (..., N) of one floating dtype."""
+    check_patterns(patterns)
+    N = np.shape(patterns)[1]
     if np.ndim(state) == 0 or np.shape(state)[-1] != N:
         raise ValueError(f"state must have shape (..., {N}), got {np.shape(state)}")
+    if isinstance(patterns, Packed):
+        checks.spins("state", state)
+        return patterns, floating(state)
     checks.finite("patterns", patterns)
     checks.finite("state", state)
     return common(patterns, state)
-
-
-def common(patterns: Any, state: Any) -> tuple[Array, Array]:
-    """Both in their common floating dtype; integers take the dtype of the other one."""
-    patterns, state = jnp.asarray(patterns), jnp.asarray(state)
-    kinds = [a.dtype for a in (patterns, state) if jnp.issubdtype(a.dtype, jnp.floating)]
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = functools.reduce(jnp.promote_types, kinds) if kinds else floating(0).dtype
-    return patterns.astype(dtype), state.astype(dtype)

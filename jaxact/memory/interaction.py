@@ -256,6 +256,15 @@ def floating(value: Reals) -> Float[Array, " *batch"]:
     return array if is_floating else array.astype(jnp.result_type(float))
 
 
+def common(patterns: Any, state: Any) -> tuple[Array, Array]:
+    """Both in their common floating dtype; integers take the dtype of the other one."""
+    patterns, state = jnp.asarray(patterns), jnp.asarray(state)
+    kinds = [a.dtype for a in (patterns, state) if jnp.issubdtype(a.dtype, jnp.floating)]
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = functools.reduce(jnp.promote_types, kinds) if kinds else floating(0).dtype
+    return patterns.astype(dtype), state.astype(dtype)
+
+
 def on_host(fn: Callable[..., Any], *args: Any, static: tuple[int, ...] = ()) -> np.ndarray:
     """The value of fn in float64, also while JAX traces something else around it."""
     with jax.ensure_compile_time_eval():

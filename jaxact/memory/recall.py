@@ -19,6 +19,7 @@ from jaxact.memory.interaction import (
     as_interaction,
     floating,
 )
+from jaxact.memory.packed import Packed, chosen, packed
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -44,7 +45,7 @@ class Recall:
 
 def measure_recall(
     key: Any,
-    patterns: Reals,
+    patterns: Reals | Packed,
     F: Interaction | Activation,
     *,
     flips: Scalar = 0.2,
@@ -57,7 +58,7 @@ def measure_recall(
 
     Args:
         key: a typed key.
-        patterns: (K, N), entries -1 or +1.
+        patterns: (K, N), entries -1 or +1, or packed.
         F: an interaction or an activation, as in `retrieve`.
         flips: fraction of bits flipped in each probe (exactly round(flips N) of them), in
             [0, 1]; may be traced, nothing is recompiled for it.
@@ -87,12 +88,15 @@ def measure_recall(
     check_run(patterns, F, mode, max_sweeps, chunk)
     checks.between("flips", flips, 0.0, 1.0)
     checks.integer("probes", probes, 1)
-    spins = floating(patterns)
+    if isinstance(patterns, Packed):
+        stored, dtype = patterns, jnp.result_type(float)
+    else:
+        stored, dtype = packed(jnp.asarray(patterns)), floating(patterns).dtype
     return _measure(
         key,
-        spins,
-        anonymous(F.normalised(spins.shape[1])),
-        jnp.asarray(flips, spins.dtype),
+        stored,
+        anonymous(F.normalised(stored.N)),
+        jnp.asarray(flips, dtype),
         probes=int(probes),
         mode=mode,
         max_sweeps=int(max_sweeps),
@@ -102,21 +106,20 @@ def measure_recall(
 
 @functools.partial(jax.jit, static_argnames=("probes", "mode", "max_sweeps", "chunk"))
 def _measure(
-    key: Array, patterns: Array, F: Interaction, flips: Array,
+    key: Array, stored: Packed, F: Interaction, flips: Array,
     *, probes: int, mode: str, max_sweeps: int, chunk: int,
 ) -> Recall:  # fmt: skip
-    K, N = patterns.shape
+    K, N = stored.shape
     choose, corrupt = jax.random.split(key)
     which = jax.random.permutation(choose, K)[jnp.arange(probes) % K]
-    target = patterns[which]
-    rank = jnp.argsort(jnp.argsort(jax.random.uniform(corrupt, (probes, N)), axis=-1), axis=-1)
-    start = jnp.where(rank < jnp.round(flips * N).astype(rank.dtype), -target, target)
-    found = run(patterns, start, F, None, mode=mode, max_sweeps=max_sweeps, chunk=chunk)
+    target = chosen(stored, which, flips.dtype)
+    start = flipped(corrupt, target, flips)
+    found = run(stored, start, F, None, mode=mode, max_sweeps=max_sweeps, chunk=chunk)
     overlap = jnp.mean(found.state * target, axis=-1)
     right = jnp.all(found.state == target, axis=-1)
 
     def mean(values: Array) -> Array:
-        return jnp.mean(values.astype(patterns.dtype))
+        return jnp.mean(values.astype(flips.dtype))
 
     return Recall(
         exact=mean(right),
@@ -125,3 +128,10 @@ def _measure(
         sweeps=mean(found.sweeps),
         converged=mean(found.converged),
     )
+
+
+def flipped(key: Array, states: Array, flips: Array) -> Array:
+    """The states with exactly round(flips N) random bits of each turned."""
+    N = states.shape[-1]
+    rank = jnp.argsort(jnp.argsort(jax.random.uniform(key, states.shape), axis=-1), axis=-1)
+    return jnp.where(rank < jnp.round(flips * N).astype(rank.dtype), -states, states)

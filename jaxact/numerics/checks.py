@@ -26,8 +26,10 @@ def finite(name: str, value: Any) -> None:
         if not is_concrete(leaf):
             continue
         array = np.asarray(leaf)
-        if array.dtype.kind in "fcV" and not np.isfinite(array.astype(np.complex128)).all():
-            bad = np.argwhere(~np.isfinite(array.astype(np.complex128)))[0]
+        if array.dtype.kind == "V":  # bfloat16 and its like, which NumPy cannot ask
+            array = array.astype(np.float64)
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            bad = np.argwhere(~np.isfinite(array))[0]
             where = f" at index {tuple(int(i) for i in bad)}" if array.ndim else ""
             raise ValueError(f"{name} must be finite, got {array[tuple(bad)]}{where}")
 
@@ -63,6 +65,10 @@ def choice(name: str, value: Any, options: Sequence[Any]) -> None:
 
 def spins(name: str, value: Any) -> None:
     """Raise `ValueError` unless every entry of `value` is -1 or +1."""
+    if is_concrete(value):
+        array = np.asarray(value)
+        if array.dtype.kind in "iuf" and (np.abs(array) == 1).all():
+            return  # the usual case, without a wide copy of a large array
     _compare(name, value, lambda a: np.abs(a) == 1, "-1 or +1")
 
 

@@ -226,13 +226,23 @@ def test_the_papers_capacity_experiment_in_small():
     """Appendix B: N = 100, K = 2000, random starts: who reaches a memory."""
     patterns, probes = random_memory(11, 2000, 100, 64)
     reached = {}
-    for F in (memory.rectified(3), memory.rectified(4), memory.polynomial(5)):
-        found = memory.retrieve(jnp.float32(patterns), probes, F, max_sweeps=60)
-        best = np.asarray(memory.overlaps(patterns, found.state)).max(-1)
+    stored = memory.pack(patterns)
+    powers = [(memory.rectified, 3), (memory.rectified, 4)]
+    powers += [(memory.polynomial, 3), (memory.polynomial, 4), (memory.polynomial, 5)]
+    for kind, n in powers:
+        F = kind(n)
+        found = memory.retrieve(stored, jnp.float32(probes), F, max_sweeps=60)
+        best = np.asarray(memory.overlaps(stored, found.state)).max(-1)
         reached[F.name] = (best == 100).mean()
+        if n == 4:  # an even F also holds the opposite of every pattern
+            best = np.abs(memory.overlaps(stored, found.state)).max(-1)
+            reached[f"|{F.name}|"] = (best == 100).mean()
     assert reached["rectified(3)"] == 0
     assert reached["rectified(4)"] >= 0.95
+    assert reached["polynomial(3)"] == 0
     assert reached["polynomial(5)"] == 1
+    assert 0.25 < reached["polynomial(4)"] < 0.65
+    assert reached["|polynomial(4)|"] > reached["polynomial(4)"] + 0.2
 
 
 def test_the_classical_network_loses_its_memories_at_the_known_load():
