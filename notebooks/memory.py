@@ -41,8 +41,8 @@ print(len(digits.x), "training digits,", len(digits.test_x), "test digits,", N, 
 
 # %%
 binary = np.where(digits.x.reshape(len(digits.x), -1) > 0.5, 1.0, -1.0).astype(np.float32)
-stored = np.unique(binary, axis=0)[:: len(binary) // 150][:120]
-shown = stored[5:120:12]
+stored = np.concatenate([binary[digits.y == c][:3] for c in range(10)])
+shown = stored[::3]
 flipped = shown * np.where(np.random.default_rng(0).uniform(size=shown.shape) < 0.2, -1, 1)
 halved = shown.copy()
 halved[:, N // 2 :] = -1
@@ -58,7 +58,9 @@ for n, found in recalled.items():
 # %%
 def strip(axis, images, title):
     """Images side by side in one picture."""
-    axis.imshow(np.concatenate(np.asarray(images).reshape(-1, side, side), axis=1), cmap="gray")
+    tiles = np.asarray(images).reshape(-1, side, side)
+    framed = np.pad(tiles, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+    axis.imshow(np.concatenate(framed, axis=1), cmap="gray_r", vmin=-1, vmax=1)
     axis.set_title(title, loc="left", fontsize=9)
     axis.axis("off")
 
@@ -76,23 +78,24 @@ plt.show()
 # ## The classifier
 # Visible units clamped to the image, class units off, one update: class $a$ gets
 # $c_a = \tanh \sum_\mu F((u_\mu + 2\xi^\mu_a)/T) - F(u_\mu/T)$. The training rule is the paper's:
-# momentum, every memory's step divided by its largest entry, a box, a falling temperature.
+# momentum, every memory's step divided by its largest entry, a box, a falling temperature for
+# small n.
 
 # %%
 small = {"mean": 0.0, "spread": 0.1, "m": 2, "rate": 0.02, "decay": 0.95, "ramp": 20}
-large = {"m": 30, "rate": 0.04, "decay": 0.98}
+large = {"m": 30, "rate": 0.01, "decay": 0.97}
 rules = {
     2: nets.PaperRule(temperature=(0.1 * N, 0.03 * N), **small),
     3: nets.PaperRule(temperature=(0.1 * N, 0.04 * N), **small),
-    20: nets.PaperRule(temperature=(0.4 * N, 0.4 * N), **large),
-    30: nets.PaperRule(temperature=(0.4 * N, 0.4 * N), **large),
+    20: nets.PaperRule(temperature=(0.7 * N, 0.7 * N), **large),
+    30: nets.PaperRule(temperature=(0.7 * N, 0.7 * N), **large),
 }
 test = (digits.test_x, digits.test_y)
 fits = {}
 for n, rule in rules.items():
     fits[n] = nets.train_memory(
         digits.x, digits.y, memory.rectified(n), rule=rule, memories=40 if QUICK else 100,
-        epochs=15 if QUICK else 120, batch=50, test=test, key=jax.random.key(0),
+        epochs=10 if QUICK else 80, batch=50 if n < 20 else 200, test=test, key=jax.random.key(0),
     )  # fmt: skip
 
 # %% [markdown]
