@@ -77,14 +77,18 @@ def mlp_dropout(x: Any, y: Any, key: Any) -> Any:
     return Partial(lambda p, x: apply(p, (x.reshape(-1) - center) / spread), fitted)
 
 
-PAPER = {"decay": 0.98, "rate": 0.03, "m": 30, "temperature": (600.0, 600.0)}
+PAPER = {"rate": 0.04, "decay": 0.96, "m": 30}
 RECIPES = {
     "MLP relu 300": mlp,
     "MLP relu 1000, dropout": mlp_dropout,
     "DAM n = 2": dam(2, nets.CrossEntropyRule(temperature=2.0), memories=1000),
     "DAM n = 3": dam(3, nets.CrossEntropyRule(temperature=3.0), memories=1000),
-    "DAM n = 20": dam(20, nets.PaperRule(**PAPER), memories=500, epochs=60, batch=200),
-    "DAM n = 30": dam(30, nets.PaperRule(**PAPER), memories=500, epochs=60, batch=200),
+    "DAM n = 20": dam(
+        20, nets.PaperRule(temperature=(520.0, 520.0), **PAPER), memories=500, epochs=60, batch=70
+    ),
+    "DAM n = 30": dam(
+        30, nets.PaperRule(temperature=(540.0, 540.0), **PAPER), memories=500, epochs=60, batch=70
+    ),
 }
 
 
