@@ -8,6 +8,7 @@ from jaxact.io.counterexamples import onnxruntime_evaluation as onnxruntime_eval
 from jaxact.io.counterexamples import read_counterexample as read_counterexample
 from jaxact.io.counterexamples import write_counterexample as write_counterexample
 from jaxact.io.datasets import Images as Images
+from jaxact.io.datasets import fetch_mnist as fetch_mnist
 from jaxact.io.datasets import load_digits as load_digits
 from jaxact.io.datasets import load_mnist as load_mnist
 from jaxact.io.onnx import load_onnx as load_onnx

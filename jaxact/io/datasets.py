@@ -97,6 +97,38 @@ def load_mnist(path: str | os.PathLike[str], *, train: int | None = None, seed: 
     return _split(images / 255, labels, len(images) * 4 // 5 if train is None else train, seed)
 
 
+def fetch_mnist(*, folder: str | os.PathLike[str] | None = None) -> Images:
+    """All of MNIST in its own split, 60,000 and 10,000 images, from openml.org.
+
+    The first call needs a network; scikit-learn keeps the file for the next ones.
+
+    Args:
+        folder: where the file is kept; scikit-learn's data folder by default.
+
+    Returns:
+        `Images` with pixels in [0, 1], multiples of 1/255.
+
+    Raises:
+        ImportError: without scikit-learn.
+        OSError: without a network and without the file.
+
+    Example:
+        >>> fetch_mnist().x.shape  # doctest: +SKIP
+        (60000, 28, 28)
+    """
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError("fetch_mnist needs scikit-learn: pip install 'jaxact[data]'") from error
+    pixels, labels = datasets.fetch_openml(
+        "mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff",
+        data_home=None if folder is None else os.fspath(folder),
+    )  # fmt: skip
+    images = (np.asarray(pixels).reshape(-1, 28, 28) / 255).astype(np.float32)
+    classes = np.asarray(labels).astype(np.int32)
+    return Images(images[:60000], classes[:60000], images[60000:], classes[60000:])
+
+
 def _split(images: np.ndarray, labels: np.ndarray, train: int, seed: int) -> Images:
     checks.integer("train", train, 1)
     if train >= len(images):

@@ -16,7 +16,15 @@ from jaxact.nets.functional import Apply as Apply
 from jaxact.nets.functional import as_function as as_function
 from jaxact.nets.functional import functional as functional
 from jaxact.nets.generator import ConvGenerator as ConvGenerator
+from jaxact.nets.memory import DenseAssociativeMemory as DenseAssociativeMemory
+from jaxact.nets.memory import FeedForwardDual as FeedForwardDual
+from jaxact.nets.memory_rules import CrossEntropyRule as CrossEntropyRule
+from jaxact.nets.memory_rules import PaperRule as PaperRule
+from jaxact.nets.memory_training import MemoryClassifier as MemoryClassifier
+from jaxact.nets.memory_training import train_memory as train_memory
 from jaxact.nets.mlp import MLP as MLP
+from jaxact.nets.resumable import TrainingState as TrainingState
+from jaxact.nets.resumable import train_resumable as train_resumable
 from jaxact.nets.training import cross_entropy as cross_entropy
 from jaxact.nets.training import mse as mse
 from jaxact.nets.training import train as train

@@ -195,12 +195,12 @@ def finished_classifier(
     x, y = jnp.asarray(x), jnp.asarray(y)
     params["layers"][0] = _fold_input(params["layers"][0], start.center, start.spread)
     f = Partial(_on_flat, start.apply, params)
-    score = _accuracy(f, x, y)
+    score = accuracy(f, x, y)
     held_out = None
     if test is not None:
         test_x, test_y = jnp.asarray(test[0]), jnp.asarray(test[1])
         checks.shape("test x", test_x, ("n", *x.shape[1:]))
-        held_out = _accuracy(f, test_x, test_y)
+        held_out = accuracy(f, test_x, test_y)
     return f, Fit(losses, score, held_out)
 
 
@@ -264,7 +264,8 @@ class _Reshaped:
 
 
 @jax.jit
-def _accuracy(f: Any, x: Any, y: Any) -> Any:
+def accuracy(f: Any, x: Any, y: Any) -> Any:
+    """The share of samples whose largest output is at their label."""
     hits = jnp.argmax(jax.vmap(f)(x), axis=-1) == y
     return jnp.mean(hits.astype(jnp.result_type(float)))
 

@@ -94,7 +94,7 @@ def train(
     """
     checks.key("key", key)
     checks.integer("batch", batch, 1)
-    count = _samples(data)
+    count = samples(data)
     batch = min(batch, count)
     if steps is not None and epochs is not None:
         raise ValueError(f"give steps or epochs, not both: got steps={steps}, epochs={epochs}")
@@ -106,13 +106,15 @@ def train(
     data = jax.tree.map(jnp.asarray, data)
     fn = callable_pytree(apply)
     chosen = optimizer or default_optimizer(3e-3, steps)
-    return _run(
+    state, losses = run(
         fn, params, data, key,
         loss=loss, optimizer=chosen, steps=steps, batch=batch, schedule=schedule,
     )  # fmt: skip
+    return state[0], losses
 
 
-def _samples(data: tuple[Any, ...]) -> int:
+def samples(data: tuple[Any, ...]) -> int:
+    """How many samples there are."""
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in map(jnp.asarray, jax.tree.leaves(data))}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(
@@ -123,18 +125,20 @@ def _samples(data: tuple[Any, ...]) -> int:
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "optimizer", "steps", "batch", "schedule"))
-def _run(
+def run(
     apply: Any,
     params: Any,
     data: Any,
     key: Any,
+    resumed: tuple[Any, Any] | None = None,
     *,
     loss: Any,
     optimizer: Any,
     steps: int,
     batch: int,
     schedule: Any = None,
-) -> tuple[Any, Any]:
+) -> tuple[tuple[Any, Any], Any]:
+    """((params, optimizer's state), losses); `resumed` is that state and the steps behind it."""
     count = jax.tree.leaves(data)[0].shape[0]
     per_epoch = count // batch
     epochs = -(-steps // per_epoch)
@@ -160,6 +164,6 @@ def _run(
         fresh = jax.tree.map(keep, optax.apply_updates(p, updates), p)
         return (fresh, jax.tree.map(keep, moved, memory)), jnp.where(good, value, jnp.inf)
 
-    turns = jnp.arange(steps, dtype=jnp.int32), order
-    (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), turns)
-    return params, losses
+    held, first = (optimizer.init(params), 0) if resumed is None else resumed
+    turns = first + jnp.arange(steps, dtype=jnp.int32), order
+    return jax.lax.scan(step, (params, held), turns)

@@ -33,6 +33,26 @@ def test_digits_name_the_extra(monkeypatch):
         io.load_digits()
 
 
+def test_all_of_mnist_keeps_its_own_split(monkeypatch, rng, tmp_path):
+    from sklearn import datasets
+
+    pixels = np.zeros((70000, 784), np.uint8)
+    pixels[[0, 59999, 60000]] = rng.integers(0, 256, (3, 784))
+    labels = (np.arange(70000) % 10).astype(str)
+    asked = {}
+    monkeypatch.setattr(
+        datasets, "fetch_openml", lambda *a, **k: asked.update(k, name=a[0]) or (pixels, labels)
+    )
+    data = io.fetch_mnist(folder=tmp_path)
+    assert (asked["name"], asked["data_home"]) == ("mnist_784", str(tmp_path))
+    assert (data.x.dtype, data.test_y.dtype) == (np.float32, np.int32)
+    assert (data.x.shape, data.test_x.shape) == ((60000, 28, 28), (10000, 28, 28))
+    np.testing.assert_allclose(data.x[59999].ravel() * 255, pixels[59999], atol=1e-4)
+    np.testing.assert_allclose(data.test_x[0].ravel() * 255, pixels[60000], atol=1e-4)
+    assert data.y[59999] == 9
+    assert data.test_y[0] == 0
+
+
 def test_bad_split():
     with pytest.raises(ValueError, match="train must leave test images, got 1797 of 1797"):
         io.load_digits(train=1797)

@@ -63,10 +63,10 @@ def test_the_key_decides_and_nothing_retraces():
     x = jnp.linspace(-1, 1, 16)[:, None]
     run = functools.partial(nets.train, steps=7, batch=8)
     one = run(apply, params, (x, x), key=jax.random.key(0))
-    before = training._run._cache_size()
+    before = training.run._cache_size()
     two = run(apply, params, (x, x), key=jax.random.key(0))
     three = run(other, params, (2 * x, x), key=jax.random.key(1))
-    assert training._run._cache_size() == before
+    assert training.run._cache_size() == before
     chex.assert_trees_all_equal(one, two)
     assert float(jnp.abs(one[1] - three[1]).max()) > 0
 
@@ -162,7 +162,7 @@ def test_bad_input():
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_lowers_for_accelerators(platform):
     x = jnp.ones(8)
-    traced = training._run.trace(
+    traced = training.run.trace(
         jax.tree_util.Partial(_line), START, (x, x), jax.random.key(0), loss=nets.mse,
         optimizer=training.default_optimizer(3e-3, 4), steps=4, batch=4,
     )  # fmt: skip
