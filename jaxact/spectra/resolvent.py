@@ -62,7 +62,7 @@ def offset(gamma: Array, s: Array, phi: Array, psi: Array) -> Array:
 
 
 def _odd_ridge(t: Any, unit: Any, s: Any, phi: Any, psi: Any) -> Any:
-    """gamma at unit * t, continued to t < 0 as an odd function: increasing on the whole line."""
+    """Gamma at unit * t, continued to t < 0 as an odd function: increasing on the whole line."""
     size = jnp.where(t == 0, 1, jnp.abs(t))
     return jnp.sign(t) * resolvent(unit * size, s, phi, psi).gamma
 
