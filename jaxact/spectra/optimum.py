@@ -11,7 +11,7 @@ from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.numerics.roots import increasing_root
 from jaxact.spectra.limit import Law, unit_parameters
 from jaxact.spectra.resolvent import Resolvent, resolvent
-from jaxact.spectra.ridge import error_on_fresh_data, ridge_arguments
+from jaxact.spectra.ridge import error_on_fresh_data, law_arguments
 
 _GRID = 128
 
@@ -61,7 +61,7 @@ def optimal_gamma(law: Law, *, noise: ArrayLike) -> OptimalRidge:
         >>> float(optimal_gamma(Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5), noise=0.1).gamma)
         inf
     """
-    at, _, variance = ridge_arguments(law, 0.0, noise)
+    at, _, variance = law_arguments(law, 0.0, noise)
     return _optimal(at, variance)
 
 

@@ -57,7 +57,7 @@ def resolvent(t: Array, s: Array, phi: Array, psi: Array) -> Resolvent:
 def offset(gamma: Array, s: Array, phi: Array, psi: Array) -> Array:
     """The offset t of a ridge gamma >= 0, in units of eta; implicit derivatives of any order."""
     unit = jax.lax.stop_gradient(phi + psi + psi * gamma)  # an upper bound, as p <= 1 / y
-    t = unit * jnp.abs(increasing_root(_odd_ridge, gamma, (unit, s, phi, psi)))
+    t = unit * increasing_root(_odd_ridge, gamma, (unit, s, phi, psi))
     return jnp.where(gamma == 0, t - jax.lax.stop_gradient(t), t)
 
 

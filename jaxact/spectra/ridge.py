@@ -80,9 +80,15 @@ def training_error(
         >>> round(float(training_error(Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5), 1.0)), 4)
         0.4472
     """
-    at, gamma, variance = ridge_arguments(
-        subject, gamma, 0.0 if noise is None else noise, phi, psi, scale
-    )
+    if isinstance(subject, Law):
+        if phi is not None or psi is not None:
+            raise TypeError("phi and psi are part of the law: give them with an activation only")
+        found = subject
+    else:
+        if phi is None or psi is None:
+            raise TypeError("training_error of an activation needs phi= and psi=")
+        found = law(subject, phi=phi, psi=psi, scale=scale)
+    at, gamma, variance = law_arguments(found, gamma, 0.0 if noise is None else noise)
     return _memorisation(at, gamma) if noise is None else _teacher(at, gamma, variance).train
 
 
@@ -124,31 +130,16 @@ def test_error(law: Law, gamma: ArrayLike, *, noise: ArrayLike) -> Float[Array, 
         >>> [round(float(e), 3) for e in errors]
         [1.687, 0.882, 1.192]
     """
-    return _teacher(*ridge_arguments(law, gamma, noise)).test
+    return _teacher(*law_arguments(law, gamma, noise)).test
 
 
-def ridge_arguments(
-    subject: Law | Activation | Callable[..., Any],
-    gamma: ArrayLike,
-    noise: ArrayLike,
-    phi: ArrayLike | None = None,
-    psi: ArrayLike | None = None,
-    scale: ArrayLike = 1.0,
-) -> tuple[Law, Array, Array]:
+def law_arguments(law: Law, gamma: ArrayLike, noise: ArrayLike) -> tuple[Law, Array, Array]:
     """The checked law, ridges and noise, as arrays of one precision."""
-    if isinstance(subject, Law):
-        if phi is not None or psi is not None:
-            raise TypeError("phi and psi are part of the law: give them with an activation only")
-        found = subject
-    else:
-        if phi is None or psi is None:
-            raise TypeError("an activation needs phi= and psi= beside it, or give a law")
-        found = law(subject, phi=phi, psi=psi, scale=scale)
     checks.non_negative("gamma", gamma)
     checks.non_negative("noise", noise)
     checks.shape("noise", noise, ())
-    found, points = prepared(found, jnp.asarray(gamma))
-    return found, points, jnp.asarray(noise, points.dtype)
+    law, points = prepared(law, jnp.asarray(gamma))
+    return law, points, jnp.asarray(noise, points.dtype)
 
 
 def error_on_fresh_data(at: Resolvent, phi: Array, psi: Array, noise: Array) -> Array:
