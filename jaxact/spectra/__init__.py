@@ -8,17 +8,30 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 
 from __future__ import annotations
 
+from jaxact.spectra.descent import double_descent as double_descent
+from jaxact.spectra.design import Design as Design
+from jaxact.spectra.design import design as design
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
 from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law
 from jaxact.spectra.limit import law as law
+from jaxact.spectra.objectives import MinimiseTestError as MinimiseTestError
+from jaxact.spectra.objectives import MinimiseTrainingError as MinimiseTrainingError
+from jaxact.spectra.objectives import TargetMoments as TargetMoments
+from jaxact.spectra.optimum import OptimalRidge as OptimalRidge
+from jaxact.spectra.optimum import optimal_gamma as optimal_gamma
+from jaxact.spectra.ridge import RidgeErrors as RidgeErrors
+from jaxact.spectra.ridge import test_error as test_error
 from jaxact.spectra.ridge import training_error as training_error
 from jaxact.spectra.series import moment as moment
+from jaxact.spectra.spline import spline as spline
+from jaxact.spectra.spline import standard as standard
 from jaxact.spectra.support import Support as Support
 from jaxact.spectra.support import atom as atom
 from jaxact.spectra.support import edges as edges
 from jaxact.spectra.transform import companion as companion
 from jaxact.spectra.transform import density as density
 from jaxact.spectra.transform import stieltjes as stieltjes
+from jaxact.spectra.trial import simulate_test_error as simulate_test_error

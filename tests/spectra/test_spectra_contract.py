@@ -21,6 +21,12 @@ KERNELS = {
     "companion": (spectra.companion, (LAW, POINTS)),
     "density": (spectra.density, (LAW, POINTS)),
     "training_error": (spectra.training_error, (LAW, POINTS)),
+    "test_error": (functools.partial(spectra.test_error, noise=0.25), (LAW, POINTS)),
+    "optimal_gamma": (functools.partial(spectra.optimal_gamma, noise=0.25), (LAW,)),
+    "double_descent": (
+        lambda widths: spectra.double_descent(RELU, widths, phi=0.5, gamma=0.1, noise=0.25),
+        (POINTS,),
+    ),
     "edges": (spectra.edges, (LAW,)),
     "atom": (spectra.atom, (LAW,)),
     "moment": (functools.partial(spectra.moment, k=4), (LAW,)),
@@ -33,6 +39,10 @@ KERNELS = {
     ),
     "simulate_training_error": (
         lambda key: spectra.simulate_training_error(key, RELU, n0=6, n1=5, m=8, gamma=0.1),
+        (jax.random.key(0),),
+    ),
+    "simulate_test_error": (
+        lambda key: spectra.simulate_test_error(key, RELU, n0=6, n1=5, m=8, gamma=0.1, noise=0.25),
         (jax.random.key(0),),
     ),
 }

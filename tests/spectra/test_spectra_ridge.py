@@ -147,7 +147,7 @@ def test_gradient_through_the_activation(x64):
 
 def test_no_retrace_over_theta_and_gamma():
     def cached():
-        return spectra.ridge._training_error._cache_size()
+        return spectra.ridge._memorisation._cache_size()
 
     spectra.training_error(jaxact.get("f_alpha", 0.1), 0.01, phi=0.5, psi=0.75)
     before = cached(), spectra.gaussian._moments._cache_size()
@@ -167,10 +167,12 @@ def test_float32():
 
 def test_bad_input():
     law = spectra.Law(eta=1.0, zeta=0.5, phi=0.5, psi=0.5)
-    with pytest.raises(ValueError, match="gamma must be positive, got -0.1"):
+    with pytest.raises(ValueError, match="gamma must be non-negative, got -0.1"):
         spectra.training_error(law, -0.1)
-    with pytest.raises(ValueError, match="gamma must be positive, got 0 at index"):
-        spectra.training_error(law, np.array([1.0, 0.0]))
+    with pytest.raises(ValueError, match="gamma must be non-negative, got -1 at index"):
+        spectra.training_error(law, np.array([1.0, -1.0]))
+    with pytest.raises(ValueError, match="noise must be non-negative, got -1"):
+        spectra.training_error(law, 1.0, noise=-1.0)
     with pytest.raises(TypeError, match="needs phi= and psi="):
         spectra.training_error(jaxact.get("relu"), 0.1)
     with pytest.raises(TypeError, match="part of the law"):
