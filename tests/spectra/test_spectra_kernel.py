@@ -1,0 +1,133 @@
+"""The kernel of a random layer against closed forms, a NumPy twin and finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxact
+from jaxact import spectra
+from jaxact.spectra import kernel as module
+
+N0 = 5
+
+
+def of_norms(rng, norms):
+    x = rng.normal(size=(len(norms), N0))
+    return x / np.linalg.norm(x, axis=1, keepdims=True) * math.sqrt(N0) * np.asarray(norms)[:, None]
+
+
+def closed(name, x, y):
+    """Arc-cosine, arcsine and exponential kernels, from the covariances."""
+    c = x @ y.T / N0
+    a, b = (np.sqrt((v**2).sum(1) / N0) for v in (x, y))
+    ab, squares = np.outer(a, b), a[:, None] ** 2 + b[None] ** 2
+    if name == "relu":
+        t = np.arccos(np.clip(c / np.where(ab > 0, ab, 1), -1, 1))
+        return ab * (np.sin(t) + (np.pi - t) * np.cos(t)) / (2 * np.pi)
+    if name == "erf":
+        room = np.sqrt(np.outer(1 + 2 * a**2, 1 + 2 * b**2))
+        return 2 / np.pi * np.arcsin(np.clip(2 * c / room, -1, 1))
+    return {
+        "exp": np.exp(squares / 2 + c),
+        "sin": np.exp(-squares / 2) * np.sinh(c),
+        "cos": np.exp(-squares / 2) * np.cosh(c),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "exp", "sin"])
+def test_closed_forms_on_one_norm_with_parallel_samples(name, rng, x64):
+    x = of_norms(rng, np.ones(9))
+    x[1], x[2] = x[0], -x[0]
+    expected = closed(name, x, x)
+    found = np.asarray(spectra.kernel(jaxact.get(name), x))
+    # The correlation of parallel samples is right to rounding, the angle to its root.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-13 * expected.max())
+    assert np.linalg.eigvalsh(found).min() > -1e-11
+
+
+@pytest.mark.parametrize(
+    ("norms", "tolerance"), [((0.9, 1.0, 1.2, 1.6), 1e-10), ((0.0, 0.5, 1.0, 2.5), 1e-9)]
+)
+def test_different_norms_and_other_samples(norms, tolerance, rng, x64):
+    x, y = of_norms(rng, norms), of_norms(rng, norms[::-1])
+    act = jaxact.get("erf")
+    found = spectra.kernel(act, 1.2 * x, 1.2 * y)
+    np.testing.assert_allclose(found, closed("erf", 1.2 * x, 1.2 * y), rtol=0, atol=tolerance)
+    # The scale is that of the data, and x with itself is the case of y = x.
+    same = spectra.kernel(act, x, scale=1.2)
+    np.testing.assert_allclose(same, closed("erf", 1.2 * x, 1.2 * x), rtol=0, atol=tolerance)
+
+
+def clipped_gaussian(mean, deviation):
+    """E clip(mean + deviation xi, -1, 1) in closed form."""
+    low, high = (-1 - mean) / deviation, (1 - mean) / deviation
+    tail = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))
+    bell = lambda z: np.exp(-z * z / 2) / math.sqrt(2 * math.pi)  # noqa: E731
+    inner = mean * (tail(high) - tail(low)) + deviation * (bell(low) - bell(high))
+    return inner - tail(low) + 1 - tail(high)
+
+
+@pytest.mark.parametrize(("norms", "tolerance"), [((1.0, 1.0), 1e-10), ((0.8, 1.4), 1e-7)])
+def test_kinks_away_from_zero(norms, tolerance, rng, x64):
+    x = of_norms(rng, norms)
+    a, b = norms
+    rho = float(x[0] @ x[1]) / N0 / a / b
+    # Outer integral by brute force: a fine trapezoidal rule on a Gaussian integrand.
+    u = np.linspace(-9, 9, 60_001)
+    weight = np.exp(-u * u / 2) / math.sqrt(2 * math.pi) * (u[1] - u[0])
+    smooth = clipped_gaussian(b * rho * u, b * math.sqrt(1 - rho**2))
+    expected = weight @ (np.clip(a * u, -1, 1) * smooth)
+    found = spectra.kernel(lambda v: jnp.clip(v, -1, 1), x)
+    assert float(found[0, 1]) == pytest.approx(expected, abs=max(tolerance, 2e-9))
+
+
+def test_gradients(rng, x64):
+    x = of_norms(rng, np.ones(4))
+    mix = rng.normal(size=(4, 4))
+
+    @jax.jit
+    def total(slope, scale, x):
+        act = jaxact.get("leaky_relu", slope)
+        return jnp.sum(mix * module.kernel_matrix(act, x, None, scale, (8, 40)))
+
+    at = (jnp.asarray(0.2), jnp.asarray(1.1), jnp.asarray(x))
+    found = jax.jit(jax.grad(total, (0, 1, 2)))(*at)
+    h = 1e-5
+    for i in (0, 1):
+        up, down = (tuple(v + s * h * (j == i) for j, v in enumerate(at)) for s in (1, -1))
+        across = (float(total(*up)) - float(total(*down))) / (2 * h)
+        assert float(found[i]) == pytest.approx(across, rel=1e-7)
+    step = np.zeros_like(x)
+    step[2, 1] = h
+    across = (float(total(*at[:2], x + step)) - float(total(*at[:2], x - step))) / (2 * h)
+    assert float(found[2][2, 1]) == pytest.approx(across, rel=1e-6)
+
+
+def test_float32_and_no_retrace(rng):
+    x = of_norms(rng, np.ones(6)).astype(np.float32)
+    found = spectra.kernel(jaxact.get("leaky_relu", 0.0), x)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, closed("relu", x, x), rtol=0, atol=2e-6)
+    before = module.kernel_matrix._cache_size()
+    for slope, scale in ((0.1, 1.0), (0.3, 2.0)):
+        assert np.isfinite(spectra.kernel(jaxact.get("leaky_relu", slope), x, scale=scale)).all()
+    assert module.kernel_matrix._cache_size() == before
+
+
+def test_bad_input():
+    act, x = jaxact.get("relu"), np.ones((3, 2))
+    with pytest.raises(ValueError, match=r"x must have shape \(m, n0\)"):
+        spectra.kernel(act, np.ones(3))
+    with pytest.raises(ValueError, match="x must hold samples in rows"):
+        spectra.kernel(act, np.ones((0, 3)))
+    with pytest.raises(ValueError, match=r"y must have shape \(k, 2\)"):
+        spectra.kernel(act, x, np.ones((3, 3)))
+    with pytest.raises(ValueError, match="x must be finite"):
+        spectra.kernel(act, x * np.nan)
+    with pytest.raises(ValueError, match="scale must be positive, got 0"):
+        spectra.kernel(act, x, scale=0.0)
