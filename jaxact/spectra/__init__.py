@@ -8,6 +8,7 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 
 from __future__ import annotations
 
+from jaxact.spectra.covariance import kernel as kernel
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
 from jaxact.spectra.fixed import FixedData as FixedData
@@ -15,7 +16,6 @@ from jaxact.spectra.fixed import fixed_data as fixed_data
 from jaxact.spectra.fixed_draw import simulate_fixed_data as simulate_fixed_data
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
 from jaxact.spectra.gaussian import moments as moments
-from jaxact.spectra.kernel import kernel as kernel
 from jaxact.spectra.limit import Law as Law
 from jaxact.spectra.limit import law as law
 from jaxact.spectra.ridge import training_error as training_error

@@ -23,7 +23,7 @@ from jaxact.activation import Activation
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.numerics.roots import increasing_root
-from jaxact.spectra.kernel import (
+from jaxact.spectra.covariance import (
     deviations,
     kernel_matrix,
     one_sample,
@@ -97,7 +97,7 @@ def fixed_data(
         ValueError: if a shape does not fit, a value is not finite, or n1, gamma or scale is
             not positive.
 
-    Differentiable in gamma, n1, labels, theta and scale, to first order in theta and scale.
+    Differentiable in gamma, n1, labels, theta and scale; once in theta and scale.
 
     Source: Louart, Liao & Couillet, Ann. Appl. Probab. 28 (2018), Theorem 1 and Conjecture 1.
 
@@ -108,14 +108,14 @@ def fixed_data(
         >>> bool(0 < found.training_error < 1), bool(found.converged)
         (True, True)
     """
-    act, x, scale = prepared_data(act, x, scale)
-    outputs = label_matrix("labels", labels, x)
+    act, data, scale = prepared_data(act, x, scale)
+    outputs = label_matrix("labels", labels, data)
     checks.positive("n1", n1)
     checks.positive("gamma", gamma)
-    n1, gamma = jnp.broadcast_arrays(jnp.asarray(n1, x.dtype), jnp.asarray(gamma, x.dtype))
-    held_out = None if test is None else unseen(test, x, outputs)
-    size = table_size(x, None if held_out is None else held_out[0])
-    return _fixed_data(act, x, outputs, held_out, n1, gamma, scale, size=size, centred=centred)
+    n1, gamma = jnp.broadcast_arrays(*(jnp.asarray(v, data.dtype) for v in (n1, gamma)))
+    held_out = None if test is None else unseen(test, data, outputs)
+    size = table_size(x, None if test is None else test[0])
+    return _fixed_data(act, data, outputs, held_out, n1, gamma, scale, size=size, centred=centred)
 
 
 def label_matrix(name: str, labels: Any, x: Array) -> Array:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Key
 
 from jaxact.activation import Activation
 from jaxact.numerics import checks
+from jaxact.spectra.covariance import deviations, one_sample, prepared_data
 from jaxact.spectra.fixed import label_matrix, unseen
-from jaxact.spectra.kernel import deviations, one_sample, prepared_data
 
 _EXACT = jax.lax.Precision.HIGHEST
 

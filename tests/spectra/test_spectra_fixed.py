@@ -43,12 +43,10 @@ def bumpy(x):
     return jnp.sin(2 * x) + 0.3 * x**2
 
 
-@pytest.mark.parametrize(
-    ("act", "centred"), [(jaxact.get("tanh"), False), (jaxact.get("relu"), False), (bumpy, True)]
-)
+@pytest.mark.parametrize(("act", "centred"), [(jaxact.get("tanh"), False), (bumpy, True)])
 def test_real_digits(act, centred, x64):
-    (x, labels), test = digits(300, 200)
-    arguments = {"n1": 240, "test": test, "gamma": GAMMAS, "centred": centred}
+    (x, labels), test = digits(240, 200)
+    arguments = {"n1": 200, "test": test, "gamma": GAMMAS, "centred": centred}
     found = spectra.fixed_data(act, x, labels, **arguments)
     assert bool(found.converged.all())
     keys = jax.random.split(jax.random.key(0), 4)
@@ -56,7 +54,8 @@ def test_real_digits(act, centred, x64):
     training, test_error = (np.mean(v, axis=0) for v in zip(*draws, strict=True))
     np.testing.assert_allclose(training[1:], found.training_error[1:], rtol=0.04)
     np.testing.assert_allclose(training[0], found.training_error[0], rtol=0.12)  # nearly 0
-    np.testing.assert_allclose(test_error, found.test_error, rtol=0.06)
+    np.testing.assert_allclose(test_error[1:], found.test_error[1:], rtol=0.04)
+    np.testing.assert_allclose(test_error[0], found.test_error[0], rtol=0.12)
 
 
 def test_real_mnist(shared, x64):
@@ -92,45 +91,49 @@ def louart(k, cross, corner, labels, wanted, n1, gamma):
     return training, test, delta
 
 
-@pytest.mark.parametrize("n1", [6, 12, 30])
-def test_the_formulas_of_the_paper(n1, rng, x64):
+def arc_cosine(x, y):
+    """The kernel of relu."""
+    a, b = (np.sqrt((v**2).sum(1) / v.shape[1]) for v in (x, y))
+    t = np.arccos(np.clip(x @ y.T / x.shape[1] / np.outer(a, b), -1, 1))
+    return np.outer(a, b) * (np.sin(t) + (np.pi - t) * np.cos(t)) / (2 * np.pi)
+
+
+def predicted(train, test, n1, gammas):
+    """Of relu, at the same shapes everywhere: one compilation."""
+    n1, gammas = (np.broadcast_to(v, (3, 4)) for v in (n1, gammas))
+    return spectra.fixed_data(jaxact.get("relu"), *train, n1=n1, gamma=gammas, test=test)
+
+
+def test_the_formulas_of_the_paper(rng, x64):
     (x, labels), (fresh, wanted) = small(rng)
-    found = spectra.fixed_data(
-        jaxact.get("relu"), x, labels, n1=n1, gamma=GAMMAS, test=(fresh, wanted)
-    )
-    blocks = [spectra.kernel(jaxact.get("relu"), *v) for v in ((x,), (x, fresh), (fresh,))]
-    blocks = [np.asarray(v) for v in blocks]
-    expected = np.array([louart(*blocks, labels, wanted, n1, g) for g in GAMMAS]).T
-    for value, right in zip(
-        (found.training_error, found.test_error, found.delta), expected, strict=True
-    ):
-        np.testing.assert_allclose(value, right, rtol=1e-8)
+    sizes = (6.0, 12.0, 30.0)
+    found = predicted((x, labels), (fresh, wanted), np.array(sizes)[:, None], GAMMAS)
+    blocks = arc_cosine(x, x), arc_cosine(x, fresh), arc_cosine(fresh, fresh)
+    expected = np.array([[louart(*blocks, labels, wanted, n1, g) for g in GAMMAS] for n1 in sizes])
+    values = (found.training_error, found.test_error, found.delta)
+    np.testing.assert_allclose(np.stack(values, axis=-1), expected, rtol=1e-8)
 
 
 def test_many_neurons_are_kernel_ridge_regression(rng, x64):
     (x, labels), (fresh, wanted) = small(rng)
     ridge = 0.2
-    found = spectra.fixed_data(
-        jaxact.get("relu"), x, labels, n1=1e9, gamma=ridge * 1e9 / 12, test=(fresh, wanted)
-    )
-    k, cross = (np.asarray(spectra.kernel(jaxact.get("relu"), x, v)) for v in (None, fresh))
-    alpha = np.linalg.solve(k + ridge * np.eye(12), labels)
-    assert float(found.training_error) == pytest.approx(ridge**2 * (alpha**2).sum() / 12, rel=1e-7)
-    missed = ((wanted - cross.T @ alpha) ** 2).sum() / 5
-    assert float(found.test_error) == pytest.approx(missed, rel=1e-7)
+    found = predicted((x, labels), (fresh, wanted), 1e9, ridge * 1e9 / 12)
+    alpha = np.linalg.solve(arc_cosine(x, x) + ridge * np.eye(12), labels)
+    training = ridge**2 * (alpha**2).sum() / 12
+    missed = ((wanted - arc_cosine(x, fresh).T @ alpha) ** 2).sum() / 5
+    np.testing.assert_allclose(found.training_error, training, rtol=1e-7)
+    np.testing.assert_allclose(found.test_error, missed, rtol=1e-7)
 
 
 def test_limits_and_order(rng, x64):
     (x, labels), test = small(rng)
     n1, gammas = np.array([[3.0], [12.0], [40.0]]), np.array([1e-9, 1e-2, 1.0, 1e9])
-    found = spectra.fixed_data(jaxact.get("relu"), x, labels, n1=n1, gamma=gammas, test=test)
-    assert found.training_error.shape == (3, 4)
+    found = predicted((x, labels), test, n1, gammas)
     assert bool(found.converged.all())
     error = np.asarray(found.training_error)
     assert (np.diff(error, axis=1) > 0).all()
     assert (np.diff(error, axis=0) < 0).all()
-    power = (labels**2).sum() / 12
-    np.testing.assert_allclose(error[:, -1], power, rtol=1e-6)
+    np.testing.assert_allclose(error[:, -1], (labels**2).sum() / 12, rtol=1e-6)
     np.testing.assert_allclose(found.test_error[:, -1], (test[1] ** 2).sum() / 5, rtol=1e-6)
     np.testing.assert_allclose(found.degrees_of_freedom[:, 0], [3, 12, 12], rtol=1e-3)
 

@@ -11,7 +11,7 @@ import pytest
 
 import jaxact
 from jaxact import spectra
-from jaxact.spectra import kernel as module
+from jaxact.spectra.covariance import kernel_matrix
 
 N0 = 5
 
@@ -50,17 +50,16 @@ def test_closed_forms_on_one_norm_with_parallel_samples(name, rng, x64):
     assert np.linalg.eigvalsh(found).min() > -1e-11
 
 
-@pytest.mark.parametrize(
-    ("norms", "tolerance"), [((0.9, 1.0, 1.2, 1.6), 1e-10), ((0.0, 0.5, 1.0, 2.5), 1e-9)]
-)
-def test_different_norms_and_other_samples(norms, tolerance, rng, x64):
-    x, y = of_norms(rng, norms), of_norms(rng, norms[::-1])
-    act = jaxact.get("erf")
-    found = spectra.kernel(act, 1.2 * x, 1.2 * y)
-    np.testing.assert_allclose(found, closed("erf", 1.2 * x, 1.2 * y), rtol=0, atol=tolerance)
-    # The scale is that of the data, and x with itself is the case of y = x.
-    same = spectra.kernel(act, x, scale=1.2)
-    np.testing.assert_allclose(same, closed("erf", 1.2 * x, 1.2 * x), rtol=0, atol=tolerance)
+def test_samples_of_near_norms_and_other_samples(rng, x64):
+    x, y = of_norms(rng, (0.9, 1.0, 1.2, 1.6)), of_norms(rng, (1.6, 1.1))
+    found = spectra.kernel(jaxact.get("erf"), x, y, scale=1.2)
+    np.testing.assert_allclose(found, closed("erf", 1.2 * x, 1.2 * y), rtol=0, atol=1e-10)
+
+
+def test_samples_of_far_norms_and_zero(rng, x64):
+    x = of_norms(rng, (0.0, 0.5, 1.0, 2.5))
+    found = spectra.kernel(jaxact.get("erf"), x)
+    np.testing.assert_allclose(found, closed("erf", x, x), rtol=0, atol=2e-7)
 
 
 def clipped_gaussian(mean, deviation):
@@ -86,26 +85,29 @@ def test_kinks_away_from_zero(norms, tolerance, rng, x64):
     assert float(found[0, 1]) == pytest.approx(expected, abs=max(tolerance, 2e-9))
 
 
-def test_gradients(rng, x64):
+@pytest.mark.parametrize("size", [(1, 32), (4, 24)])
+def test_gradients(size, rng, x64):
     x = of_norms(rng, np.ones(4))
     mix = rng.normal(size=(4, 4))
 
     @jax.jit
     def total(slope, scale, x):
         act = jaxact.get("leaky_relu", slope)
-        return jnp.sum(mix * module.kernel_matrix(act, x, None, scale, (8, 40)))
+        return jnp.sum(mix * kernel_matrix(act, x, None, scale, size))
 
-    at = (jnp.asarray(0.2), jnp.asarray(1.1), jnp.asarray(x))
+    def exact(slope, scale, x):  # f = relu(x) - slope relu(-x)
+        k, across = closed("relu", x, x), closed("relu", x, -x)
+        return scale**2 * (mix * ((1 + slope**2) * k - 2 * slope * across)).sum()
+
+    at = (0.2, 1.1, x)
     found = jax.jit(jax.grad(total, (0, 1, 2)))(*at)
-    h = 1e-5
-    for i in (0, 1):
-        up, down = (tuple(v + s * h * (j == i) for j, v in enumerate(at)) for s in (1, -1))
-        across = (float(total(*up)) - float(total(*down))) / (2 * h)
-        assert float(found[i]) == pytest.approx(across, rel=1e-7)
-    step = np.zeros_like(x)
-    step[2, 1] = h
-    across = (float(total(*at[:2], x + step)) - float(total(*at[:2], x - step))) / (2 * h)
-    assert float(found[2][2, 1]) == pytest.approx(across, rel=1e-6)
+    step, h = np.zeros_like(x), 1e-5
+    step[2, 1] = 1.0
+    for value, way in zip(
+        (found[0], found[1], found[2][2, 1]), ((1.0, 0, 0), (0, 1.0, 0), (0, 0, step)), strict=True
+    ):
+        up, down = (exact(*(v + s * h * w for v, w in zip(at, way, strict=True))) for s in (1, -1))
+        assert float(value) == pytest.approx((up - down) / (2 * h), rel=1e-7)
 
 
 def test_float32_and_no_retrace(rng):
@@ -113,10 +115,10 @@ def test_float32_and_no_retrace(rng):
     found = spectra.kernel(jaxact.get("leaky_relu", 0.0), x)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, closed("relu", x, x), rtol=0, atol=2e-6)
-    before = module.kernel_matrix._cache_size()
+    before = kernel_matrix._cache_size()
     for slope, scale in ((0.1, 1.0), (0.3, 2.0)):
         assert np.isfinite(spectra.kernel(jaxact.get("leaky_relu", slope), x, scale=scale)).all()
-    assert module.kernel_matrix._cache_size() == before
+    assert kernel_matrix._cache_size() == before
 
 
 def test_bad_input():

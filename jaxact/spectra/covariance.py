@@ -26,7 +26,7 @@ from jaxact.numerics.quadrature import gaussian_rule, panel_rule
 
 _EXACT = jax.lax.Precision.HIGHEST
 # Chebyshev points in (norm, angle), by how far the norms of the samples are apart.
-_ONE_NORM, _NEAR_NORMS, _MANY_NORMS = (1, 64), (8, 40), (16, 40)
+_ONE_NORM, _NEAR_NORMS, _MANY_NORMS = (1, 64), (10, 40), (16, 40)
 _NEAR = 2.0  # the largest norm over the smallest
 _NODES = 16  # a panel
 _FIXED = (-13.0, -5.0, -2.0, 0.0, 2.0, 5.0, 13.0)  # panel ends of every Gaussian integral
@@ -62,7 +62,7 @@ def kernel(
         ValueError: if x or y is not a finite matrix, their columns differ or scale is not
             positive.
 
-    Differentiable in theta and scale, and in the data where no two samples are parallel.
+    Differentiable in theta, and once in scale and (where no two samples are parallel) the data.
 
     Source: Louart, Liao & Couillet, Ann. Appl. Probab. 28 (2018); for relu it is the arc-cosine
     kernel of Cho & Saul (2009).
@@ -73,10 +73,9 @@ def kernel(
         >>> [round(float(v), 4) for v in kernel(jaxact.get("relu"), x)[0]]     # 1/2, 1/(2 pi)
         [0.5, 0.1592]
     """
-    act, x, scale = prepared_data(act, x, scale)
-    if y is not None:
-        y = samples("y", y, x)
-    return kernel_matrix(act, x, y, scale, table_size(x, y))
+    act, found, scale = prepared_data(act, x, scale)
+    others = None if y is None else samples("y", y, found)
+    return kernel_matrix(act, found, others, scale, table_size(x, y))
 
 
 def prepared_data(act: Any, x: Any, scale: Any) -> tuple[Activation, Array, Array]:
@@ -103,8 +102,9 @@ def table_size(*data: Any) -> tuple[int, int]:
     data = tuple(d for d in data if d is not None)
     if not checks.is_concrete(data):
         return _MANY_NORMS
-    sizes = np.concatenate([np.linalg.norm(np.asarray(d, np.float64), axis=1) for d in data])
-    if np.ptp(sizes) <= 8 * float(jnp.finfo(data[0].dtype).eps) * sizes.max():
+    rows = [np.asarray(d, np.result_type(d, np.float32)) for d in data]
+    sizes = np.concatenate([np.linalg.norm(d, axis=1) for d in rows])
+    if np.ptp(sizes) <= 8 * float(np.finfo(sizes.dtype).eps) * sizes.max():
         return _ONE_NORM
     return _NEAR_NORMS if sizes.max() <= _NEAR * sizes.min() else _MANY_NORMS
 
@@ -125,7 +125,7 @@ def kernel_matrix(
     over_norms, over_angles = jax.lax.stop_gradient(
         (_range(jnp.log1p(jnp.concatenate([a, b]))), _range(angle))
     )
-    left, right = (_polynomials(_unit(jnp.log1p(v), over_norms), size[0]) for v in (a, b))
+    left, right = (_polynomials(_unit(jnp.log1p(v), over_norms), max(size[0], 2)) for v in (a, b))
     table = _table(act, over_norms, over_angles, size)
     found = _evaluate(table, left, right, _unit(angle, over_angles))
     if y is None:
@@ -186,12 +186,24 @@ def _table(
     """Chebyshev coefficients of K(a, b, t), in log(1 + a), log(1 + b) and t."""
     dtype = angles[0].dtype
     (p, to_p), (t, to_t) = (tuple(jnp.asarray(v, dtype) for v in _chebyshev(n)) for n in size)
+    t = angles[0] + angles[1] * t
+    if size[0] == 1:
+        # The value at the one norm, and the slopes: derivatives pass from sample to sample.
+        def expanded(angle: Array) -> Array:
+            along = lambda s: _pair(act, jnp.expm1(s), jnp.expm1(norms[0]), angle)  # noqa: E731
+            value, slope = jax.jvp(along, (norms[0],), (norms[1],))
+            return jnp.stack([value, slope, slope, 0 * slope]).reshape(2, 2)
+
+        values = jax.lax.map(jax.checkpoint(expanded), t)
+        return jnp.einsum("kt,tab->kab", to_t, values, precision=_EXACT)
     a = jnp.expm1(norms[0] + norms[1] * p)
     upper, lower = np.triu_indices(size[0])
-    over_pairs = jax.vmap(_pair, (None, 0, 0, None))
-    values = jax.lax.map(
-        lambda angle: over_pairs(act, a[upper], a[lower], angle), angles[0] + angles[1] * t
-    )
+
+    @jax.checkpoint  # a gradient keeps no integrand
+    def over_pairs(angle: Array) -> Array:
+        return jax.vmap(_pair, (None, 0, 0, None))(act, a[upper], a[lower], angle)
+
+    values = jax.lax.map(over_pairs, t)
     place = np.zeros((size[0], size[0]), int)
     place[upper, lower] = place[lower, upper] = np.arange(len(upper))
     return jnp.einsum("kt,pa,qb,tab->kpq", to_t, to_p, to_p, values[:, place], precision=_EXACT)
