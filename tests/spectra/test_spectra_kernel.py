@@ -32,14 +32,10 @@ def closed(name, x, y):
     if name == "erf":
         room = np.sqrt(np.outer(1 + 2 * a**2, 1 + 2 * b**2))
         return 2 / np.pi * np.arcsin(np.clip(2 * c / room, -1, 1))
-    return {
-        "exp": np.exp(squares / 2 + c),
-        "sin": np.exp(-squares / 2) * np.sinh(c),
-        "cos": np.exp(-squares / 2) * np.cosh(c),
-    }[name]
+    return np.exp(squares / 2 + c)
 
 
-@pytest.mark.parametrize("name", ["relu", "erf", "exp", "sin"])
+@pytest.mark.parametrize("name", ["relu", "erf", "exp"])
 def test_closed_forms_on_one_norm_with_parallel_samples(name, rng, x64):
     x = of_norms(rng, np.ones(9))
     x[1], x[2] = x[0], -x[0]
