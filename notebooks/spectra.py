@@ -35,8 +35,8 @@ COLOURS = plt.get_cmap("viridis")(np.linspace(0, 0.9, 7))
 # %% [markdown]
 # ## The density, its edges and its atom
 # $M = f(WX) f(WX)^T / m$ with $\phi = n_0/m$ and $\psi = n_0/n_1$. One simulated matrix in grey,
-# the predicted density in colour, its edges as dashed lines. Nothing is smoothed: the density is
-# exactly zero outside its support. Two bands, a hard edge at 0 ($n_1 = m$) and an atom at 0
+# the predicted density in colour (of $\log x$, to show every scale), its edges dashed. Nothing is
+# smoothed: the density is exactly zero outside its support. Two bands, a hard edge at 0 ($n_1 = m$) and an atom at 0
 # ($n_1 > m$) are all cases of one curve.
 
 
@@ -68,22 +68,22 @@ for axis, (title, act, phi, psi) in zip(axes.flat, cases, strict=True):
     support = ja.spectra.edges(law)
     edges = np.asarray(support.edges)[: int(support.count)]
     atom = float(ja.spectra.atom(law))
-    top = edges[-1]
-    bins = np.linspace(0, 1.05 * top, 60)
-    counts, _ = np.histogram(found[found > 1e-9], bins)
-    axis.stairs(counts / len(found) / np.diff(bins), bins, fill=True, color="0.8")
-    x = np.linspace(0, 1.05 * top, 2000)[1:]
-    rho = np.asarray(ja.spectra.density(law, x))
-    axis.plot(x, rho, color=COLOURS[2])
-    for edge in edges:
+    low = edges[0] / 1.5 if edges[0] > 1e-6 else edges[-1] / 1e4
+    bins = np.geomspace(low, 1.5 * edges[-1], 50)
+    counts, _ = np.histogram(found, bins)
+    axis.stairs(counts / len(found) / np.diff(np.log(bins)), bins, fill=True, color="0.8")
+    x = np.geomspace(bins[0], bins[-1], 1500)
+    axis.plot(x, x * ja.spectra.density(law, x), color=COLOURS[2])
+    for edge in edges[edges > 0]:
         axis.axvline(edge, color=COLOURS[5], ls="--", lw=0.8)
-    shown = rho[x > 0.02 * top] if edges[0] < 1e-6 else rho
-    axis.set(title=title, ylim=(0, 1.6 * shown.max() if edges[0] < 1e-6 else 1.25 * rho.max()))
+    axis.set(title=title, xscale="log", ylim=(0, None))
     note = f"phi = {phi:g}, psi = {psi:g}" + (f"\natom {atom:g} at 0" if atom > 0 else "")
-    axis.text(0.97, 0.9, note, ha="right", va="top", transform=axis.transAxes, fontsize=9)
+    axis.text(0.03, 0.97, note, va="top", transform=axis.transAxes, fontsize=9)
     print(f"{title:40} edges {np.round(edges, 4)}  atom {atom:.2f}")
 for axis in axes[-1]:
-    axis.set_xlabel("eigenvalue")
+    axis.set_xlabel("eigenvalue x")
+axes[0, 0].set_ylabel("density of log x")
+axes[1, 0].set_ylabel("density of log x")
 fig.tight_layout()
 plt.show()
 
