@@ -76,7 +76,7 @@ for axis, (title, act, phi, psi) in zip(axes.flat, cases, strict=True):
     axis.plot(x, x * ja.spectra.density(law, x), color=COLOURS[2])
     for edge in edges[edges > 0]:
         axis.axvline(edge, color=COLOURS[5], ls="--", lw=0.8)
-    axis.set(title=title, xscale="log", ylim=(0, None))
+    axis.set(title=title, xscale="log", ylim=(0, 1.15 * axis.get_ylim()[1]))
     note = f"phi = {phi:g}, psi = {psi:g}" + (f"\natom {atom:g} at 0" if atom > 0 else "")
     axis.text(0.03, 0.97, note, va="top", transform=axis.transAxes, fontsize=9)
     print(f"{title:40} edges {np.round(edges, 4)}  atom {atom:.2f}")
@@ -153,9 +153,11 @@ for i, alpha in enumerate(alphas):
     print(f"alpha {alpha:4}: layer 1 {np.round(first, 3)}, layer 10 {np.round(last, 3)}")
 
 # %% [markdown]
-# Layer 1 shrinks like 1 / width for every $\alpha$. In layer 10 the distance for $\alpha = 1$
-# falls with the width, the others stay where they are: what the paper states. At finite width
-# even $\alpha = 1$ drifts with depth, which the infinite limit does not show.
+# Layer 1 shrinks like 1 / width for every $\alpha$, as the paper states. In layer 10 the linear
+# network and $\alpha = -1/2$ stay where they are, the relu ($\alpha = 0$) levels off, and
+# $\alpha = 1$ keeps falling, as the paper states too. $\alpha = 1/2$ is not told apart from it at
+# these widths: its limit is close to the law of layer 1, and at finite width even $\zeta = 0$
+# drifts with depth.
 #
 # ## Figure 2 of the paper: memorisation
 # The training error of ridge regression on random features with noise labels, against the ridge
