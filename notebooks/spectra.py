@@ -51,7 +51,7 @@ def family_member(share):
     return ja.get("f_alpha", middle)
 
 
-m = 600 if QUICK else 2000
+m = 600 if QUICK else 1200
 cases = [
     ("relu", ja.get("relu"), 0.5, 0.75),
     ("gelu", ja.get("gelu"), 1.0, 1.5),
@@ -63,8 +63,9 @@ cases = [
 fig, axes = plt.subplots(2, 3, figsize=(12, 6))
 for axis, (title, act, phi, psi) in zip(axes.flat, cases, strict=True):
     law = ja.spectra.law(act, phi=phi, psi=psi)
-    n0 = round(phi * m)
-    found = ja.spectra.simulate(jax.random.key(0), act, n0=n0, n1=round(n0 / psi), m=m)
+    samples = 3 * m if phi < 0.1 else m  # so that n0 is not too small
+    n0, n1 = round(phi * samples), round(phi * samples / psi)
+    found = ja.spectra.simulate(jax.random.key(0), act, n0=n0, n1=n1, m=samples)
     support = ja.spectra.edges(law)
     edges = np.asarray(support.edges)[: int(support.count)]
     atom = float(ja.spectra.atom(law))
@@ -128,7 +129,7 @@ def layers(key, act, width, depth):
 
 alphas = (-1.0, 0.0, 1.0) if QUICK else (-1.0, -0.5, 0.0, 0.5, 1.0)
 widths = (60, 120) if QUICK else (75, 150, 300, 600)
-draws = 1 if QUICK else 4
+draws = 1 if QUICK else 3
 distance = np.zeros((len(alphas), len(widths), 2))
 for i, alpha in enumerate(alphas):
     act = ja.get("f_alpha", alpha)
@@ -242,7 +243,7 @@ x, y = prepare(digits.x[:m], digits.y[:m])
 test = prepare(digits.test_x, digits.test_y)
 ours = ja.activation(lambda v: jnp.sin(2 * v) + 0.3 * v**2, name="sin 2x + 0.3 x^2")
 acts = (ja.get("relu"), ours) if QUICK else (ja.get("relu"), ja.get("tanh"), ours)
-keys = jax.random.split(jax.random.key(0), 1 if QUICK else 3)
+keys = jax.random.split(jax.random.key(0), 1 if QUICK else 2)
 
 
 def draw(act, n1, gamma):

@@ -102,7 +102,8 @@ def table_size(*data: Any) -> tuple[int, int]:
     data = tuple(d for d in data if d is not None)
     if not checks.is_concrete(data):
         return _MANY_NORMS
-    rows = [np.asarray(d, np.result_type(d, np.float32)) for d in data]
+    rows = [np.asarray(d) for d in data]
+    rows = [d.astype(np.result_type(d.dtype, np.float32)) for d in rows]
     sizes = np.concatenate([np.linalg.norm(d, axis=1) for d in rows])
     if np.ptp(sizes) <= 8 * float(np.finfo(sizes.dtype).eps) * sizes.max():
         return _ONE_NORM
