@@ -8,11 +8,15 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 
 from __future__ import annotations
 
+from jaxact.spectra.covariance import kernel as kernel
 from jaxact.spectra.descent import double_descent as double_descent
 from jaxact.spectra.design import Design as Design
 from jaxact.spectra.design import design as design
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
+from jaxact.spectra.fixed import FixedData as FixedData
+from jaxact.spectra.fixed import fixed_data as fixed_data
+from jaxact.spectra.fixed_draw import simulate_fixed_data as simulate_fixed_data
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
 from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law

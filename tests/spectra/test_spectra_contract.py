@@ -33,6 +33,17 @@ KERNELS = {
     "moments": (spectra.moments, (RELU, POINTS[0])),
     "hermite": (lambda s: spectra.hermite_coefficients(RELU, 5, s), (POINTS[0],)),
     "law": (lambda phi: spectra.law(jaxact.get("tanh"), phi=phi, psi=0.5), (POINTS[0],)),
+    "kernel": (lambda x: spectra.kernel(RELU, x), (jnp.ones((3, 2), jnp.float32),)),
+    "fixed_data": (
+        lambda x: spectra.fixed_data(RELU, x, x, n1=5, gamma=0.1, test=(x, x)),
+        (jnp.ones((3, 2), jnp.float32),),
+    ),
+    "simulate_fixed_data": (
+        lambda key: spectra.simulate_fixed_data(
+            key, RELU, np.ones((3, 2), np.float32), np.ones(3), n1=5, gamma=0.1
+        ),
+        (jax.random.key(0),),
+    ),
     "simulate": (
         lambda key: spectra.simulate(key, RELU, n0=6, n1=5, m=8),
         (jax.random.key(0),),
