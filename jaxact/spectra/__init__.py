@@ -13,6 +13,7 @@ from jaxact.spectra.ensemble import simulate_training_error as simulate_training
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
 from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law
+from jaxact.spectra.limit import SpectralLaw as SpectralLaw
 from jaxact.spectra.limit import law as law
 from jaxact.spectra.ridge import training_error as training_error
 from jaxact.spectra.series import moment as moment
