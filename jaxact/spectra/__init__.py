@@ -8,6 +8,9 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 
 from __future__ import annotations
 
+from jaxact.spectra.distribution import cdf as cdf
+from jaxact.spectra.distribution import quantile as quantile
+from jaxact.spectra.distribution import sample as sample
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients

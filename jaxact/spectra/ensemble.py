@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxact.activation import Activation, activation
 from jaxact.numerics import checks
+from jaxact.spectra.gaussian import moments
 
 
 def simulate(
@@ -103,8 +104,9 @@ def _checked(
     checks.key("key", key)
     for name, size in (("n0", n0), ("n1", n1), ("m", m)):
         checks.integer(name, size, 1)
-    checks.positive("scale", scale)
-    return key, activation(act), scale
+    act = activation(act)
+    moments(act, scale)  # checks scale, and that the mean to take off exists
+    return key, act, scale
 
 
 @functools.partial(jax.jit, static_argnames=("n0", "n1", "m"))

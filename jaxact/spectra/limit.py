@@ -47,6 +47,11 @@ class Law(SpectralLaw):
     psi: Leaf
 
 
+@pytree()
+class NoLinearPart(Law):
+    """A `Law` whose zeta is known to be 0 when it is traced: Marchenko-Pastur, in closed form."""
+
+
 def law(
     act: Activation | Callable[..., Any],
     *,
@@ -117,6 +122,8 @@ def _prepared(law: Law, points: ArrayLike = 0.0) -> tuple[Law, Array]:
                 "use jax.vmap over the leaves for a batch of laws"
             )
     _check_values(law)
+    if checks.is_concrete(law.zeta) and float(law.zeta) == 0:
+        law = NoLinearPart(*jax.tree.leaves(law))
     return in_one_precision(law, points)
 
 

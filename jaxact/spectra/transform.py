@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxact.numerics import checks
-from jaxact.spectra.curve import branch, factors
-from jaxact.spectra.limit import Law, SpectralLaw, prepared, unit_parameters
+from jaxact.spectra.curve import branch, factors, quadratic_branch
+from jaxact.spectra.limit import Law, NoLinearPart, SpectralLaw, prepared, unit_parameters
 
 
 def stieltjes(law: SpectralLaw, z: ArrayLike) -> Complex[Array, "..."]:
@@ -106,7 +106,7 @@ def transforms(law: Any, z: Array) -> tuple[Array, Array]:
 def density_of(law: Any, x: Array) -> Array:
     """The density of a prepared law at real x."""
     inside = x > 0
-    g, _ = transforms(law, _as_complex(jnp.where(inside, x, 1)))
+    g, _ = transforms(law, as_complex(jnp.where(inside, x, 1)))
     rho = -g.imag / math.pi
     return jnp.where(inside & (rho > 0), rho, 0)
 
@@ -126,15 +126,19 @@ _density = jax.jit(density_of)
 
 @transforms.register(Law)
 def _transforms(law: Law, z: Array) -> tuple[Array, Array]:
-    s, phi, psi = unit_parameters(law)
-    eta = law.eta.astype(z.dtype)
-    w = branch(z / eta, s, phi, psi)
-    s, phi, psi = (v.astype(z.dtype) for v in (s, phi, psi))
-    p_factor, r_factor = factors(w, z / eta, s, phi, psi)
+    w = on_curve(law, z)
+    s, phi, psi = (v.astype(z.dtype) for v in unit_parameters(law))
+    p_factor, r_factor = factors(w, z / law.eta.astype(z.dtype), s, phi, psi)
     return r_factor / z, p_factor / z
 
 
-def _as_complex(z: Array) -> Array:
+def on_curve(law: Law, z: Array) -> Array:
+    """w(z) on the law's spectral curve, see `jaxact.spectra.curve`."""
+    solve = quadratic_branch if isinstance(law, NoLinearPart) else branch
+    return solve(z / law.eta.astype(z.dtype), *unit_parameters(law))
+
+
+def as_complex(z: Array) -> Array:
     return z if jnp.iscomplexobj(z) else jax.lax.complex(z, jnp.zeros_like(z))
 
 
@@ -143,4 +147,4 @@ def _at_points(law: SpectralLaw, z: ArrayLike) -> tuple[SpectralLaw, Array]:
     if checks.is_concrete(z) and (np.asarray(z) == 0).any():
         raise ValueError("z must be nonzero (the transform may have a pole at 0), got 0")
     law, z = prepared(law, z)
-    return law, _as_complex(z)
+    return law, as_complex(z)
