@@ -93,7 +93,7 @@ def _moments(act: Activation, scale: ArrayLike) -> tuple[Moments, Array]:
     found = jax.tree.map(jnp.asarray, act.moments(scale))
     if act.closed.moments is not None:
         return found, jnp.full_like(found.eta, -jnp.inf)
-    xi = GAUSSIAN_RANGE - jnp.linspace(0, 1, 8, dtype=jnp.result_type(float))
+    xi = GAUSSIAN_RANGE - jnp.linspace(0, 0.2, 8, dtype=jnp.result_type(float))
     xi = jnp.concatenate([-xi, xi])
     return found, jnp.max(2 * jnp.log(jnp.abs(act(scale * xi))) - xi**2 / 2)
 
