@@ -84,8 +84,8 @@ def bracketed_root(
     """A root of fn between low and high, elementwise, by Chandrupatla's method.
 
     Inverse quadratic interpolation where the three last points allow it, bisection where they do
-    not, so a steep or flat fn costs no more than about bisection. Where fn has one sign at both
-    ends the answer is the end at which it is smaller.
+    not and at every third step: so a flat or noisy fn costs at most three bisections. Where fn
+    has one sign at both ends the answer is the end at which it is smaller.
 
     Args:
         fn: elementwise function of one array.
@@ -112,12 +112,14 @@ def bracketed_root(
         return least / jnp.maximum(jnp.abs(b - a), least)
 
     def unfinished(state: tuple[Array, ...]) -> Array:
-        return jnp.any(state[0])
+        return jnp.any(state[1])
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        open_, a, fa, b, fb, share = state
-        x = a + share * (b - a)
-        fx = fn(x)
+        count, open_, a, fa, b, fb, share = state
+        # XLA may compute a value twice and round it in two ways, and then fn(x) has two signs:
+        # behind a barrier it is computed once.
+        x = jax.lax.optimization_barrier(a + share * (b - a))
+        fx = jax.lax.optimization_barrier(fn(x))
         same = (fx < 0) == (fa < 0)
         # The bracket becomes (x, b or a); c is the point that it loses.
         c, fc = jnp.where(same, a, b), jnp.where(same, fa, fb)
@@ -127,16 +129,18 @@ def bracketed_root(
         guess = _ratio(fx, fb2 - fx) * _ratio(fc, fb2 - fc)
         guess += _ratio(c - x, b2 - x) * _ratio(fx, fc - fx) * _ratio(fb2, fc - fb2)
         least = tolerance(x, b2)
-        share2 = jnp.clip(jnp.where(quadratic, guess, 0.5), least, 1 - least)
+        share2 = jnp.where(quadratic & (count % 3 != 2), guess, 0.5)
+        share2 = jnp.clip(share2, least, 1 - least)
         more = (fx != 0) & (least < 0.5)
         new = (x, fx, b2, fb2, share2)
-        kept = [jnp.where(open_, v, old) for v, old in zip(new, state[1:], strict=True)]
-        return open_ & more, *kept
+        kept = [jnp.where(open_, v, old) for v, old in zip(new, state[2:], strict=True)]
+        return count + 1, open_ & more, *kept
 
     fa, fb = (fn(low), fn(high)) if values is None else values
     crosses = ((fa < 0) != (fb < 0)) & (fa != 0) & (fb != 0)
     half = jnp.full_like(low, 0.5)
-    _, a, fa, b, fb, _ = jax.lax.while_loop(unfinished, step, (crosses, low, fa, high, fb, half))
+    start = (jnp.zeros((), jnp.int32), crosses, low, fa, high, fb, half)
+    _, _, a, fa, b, fb, _ = jax.lax.while_loop(unfinished, step, start)
     return jnp.where(jnp.abs(fa) <= jnp.abs(fb), a, b)
 
 

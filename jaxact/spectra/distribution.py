@@ -3,7 +3,8 @@
 The distribution function of one layer's law is a closed form on its curve: G dz has an elementary
 primitive there, the logarithmic potential
 
-    int log(z - x) dmu(x) = log w + (1 - psi/phi) log P + psi (2 p - (1 - s) v + log(1 - s v)) + const
+    int log(z - x) dmu(x) = const + log w + (1 - psi/phi) log P
+                            + psi (2 p - (1 - s) v + log(1 - s v))
 
 with v = 1 / w and P = 1 + phi p (`jaxact.spectra.curve`). Over the upper half plane w and 1 - s v
 stay in the upper half plane and P in the lower, so every logarithm is the principal one, and
@@ -86,9 +87,7 @@ def quantile(law: SpectralLaw, q: ArrayLike) -> Float[Array, "..."]:
     return _quantile(*prepared(law, q))
 
 
-def sample(
-    key: Key[Array, ""], law: SpectralLaw, shape: Sequence[int] = ()
-) -> Float[Array, "..."]:
+def sample(key: Key[Array, ""], law: SpectralLaw, shape: Sequence[int] = ()) -> Float[Array, "..."]:
     """Independent draws from the law: quantiles of uniform numbers.
 
     Eigenvalues of one matrix repel each other and are not independent; for those see `simulate`.

@@ -139,6 +139,7 @@ def on_curve(law: Law, z: Array) -> Array:
 
 
 def as_complex(z: Array) -> Array:
+    """z, with imaginary part 0 if it is real."""
     return z if jnp.iscomplexobj(z) else jax.lax.complex(z, jnp.zeros_like(z))
 
 
