@@ -115,11 +115,9 @@ def bracketed_root(
         return jnp.any(state[1])
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        count, open_, a, fa, b, fb, share = state
-        # XLA may compute a value twice and round it in two ways, and then fn(x) has two signs:
-        # behind a barrier it is computed once.
-        x = jax.lax.optimization_barrier(a + share * (b - a))
-        fx = jax.lax.optimization_barrier(fn(x))
+        # fn(x) comes from the step before: computed twice by XLA, in two ways of rounding, it
+        # could be of two signs here.
+        count, open_, x, fx, a, fa, b, fb = state
         same = (fx < 0) == (fa < 0)
         # The bracket becomes (x, b or a); c is the point that it loses.
         c, fc = jnp.where(same, a, b), jnp.where(same, fa, fb)
@@ -129,18 +127,18 @@ def bracketed_root(
         guess = _ratio(fx, fb2 - fx) * _ratio(fc, fb2 - fc)
         guess += _ratio(c - x, b2 - x) * _ratio(fx, fc - fx) * _ratio(fb2, fc - fb2)
         least = tolerance(x, b2)
-        share2 = jnp.where(quadratic & (count % 3 != 2), guess, 0.5)
-        share2 = jnp.clip(share2, least, 1 - least)
+        share = jnp.where(quadratic & (count % 3 != 2), guess, 0.5)
+        share = jnp.clip(share, least, 1 - least)
         more = (fx != 0) & (least < 0.5)
-        new = (x, fx, b2, fb2, share2)
+        after = x + share * (b2 - x)
+        new = (after, fn(after), x, fx, b2, fb2)
         kept = [jnp.where(open_, v, old) for v, old in zip(new, state[2:], strict=True)]
         return count + 1, open_ & more, *kept
 
     fa, fb = (fn(low), fn(high)) if values is None else values
     crosses = ((fa < 0) != (fb < 0)) & (fa != 0) & (fb != 0)
-    half = jnp.full_like(low, 0.5)
-    start = (jnp.zeros((), jnp.int32), crosses, low, fa, high, fb, half)
-    _, _, a, fa, b, fb, _ = jax.lax.while_loop(unfinished, step, start)
+    start = (jnp.zeros((), jnp.int32), crosses, high, fb, low, fa, high, fb)
+    *_, a, fa, b, fb = jax.lax.while_loop(unfinished, step, start)
     return jnp.where(jnp.abs(fa) <= jnp.abs(fb), a, b)
 
 

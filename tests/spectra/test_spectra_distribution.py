@@ -110,17 +110,25 @@ def shifted(law, name, step):
 
 def test_derivatives_match_differences(x64):
     law, step = make(*LAWS["mixed"]), 1e-5
-    q = jnp.array([0.7, 1.0])
 
-    def values(law):
-        return jnp.concatenate([spectra.cdf(law, jnp.array([0.9])), spectra.quantile(law, q)])
+    def values(t, along):
+        at = jax.tree.map(lambda leaf, d: leaf + t * d, law, along)
+        return jnp.stack([spectra.cdf(at, 0.9), spectra.quantile(at, 0.7)])
 
-    slopes = jax.jit(lambda law: jax.jvp(values, (law,), (ALONG,)))
-    ends = [slopes(jax.tree.map(lambda v, d, h=h: v + h * d, law, ALONG)) for h in (step, -step)]
-    found, (second_found, _) = slopes(law)[1], TWICE(law)
-    first = (np.asarray(ends[0][0]) - np.asarray(ends[1][0])) / (2 * step)
-    np.testing.assert_allclose(found, first, rtol=1e-8, atol=1e-9)
-    assert 0
+    def slopes(t, along):
+        return jax.jvp(lambda u: values(u, along), (t,), (jnp.ones_like(t),))
+
+    @jax.jit
+    def twice(t, along):
+        (value, first), (_, second) = jax.jvp(lambda u: slopes(u, along), (t,), (jnp.ones_like(t),))
+        return value, first, second
+
+    for along in np.eye(4):
+        along = spectra.Law(*(jnp.asarray(v) for v in along))
+        _, first, second = twice(jnp.asarray(0.0), along)
+        high, low = (twice(jnp.asarray(h), along) for h in (step, -step))
+        np.testing.assert_allclose(first, (high[0] - low[0]) / (2 * step), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(second, (high[1] - low[1]) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
 def test_derivatives_in_the_argument(x64):
@@ -155,12 +163,19 @@ def test_batches_of_laws_and_float32():
     batch = spectra.Law(*(jnp.asarray(v, jnp.float32) for v in zip(
         *[(at[2], at[3], at[0], at[1]) for at in LAWS.values()], strict=True)))  # fmt: skip
     q = jnp.linspace(0.0, 1.0, 21, dtype=jnp.float32)
-    x = jax.vmap(spectra.quantile, (0, None))(batch, q)
+
+    def around(law):
+        x = spectra.quantile(law, q)
+        return x, spectra.cdf(law, x), spectra.atom(law)
+
+    x, back, mass = jax.jit(jax.vmap(around))(batch)
     assert x.shape == (len(LAWS), 21)
     assert x.dtype == jnp.float32
-    back = jax.vmap(spectra.cdf)(batch, x)
-    mass = np.asarray(jax.vmap(spectra.atom)(batch))[:, None]
-    np.testing.assert_allclose(back, np.maximum(q[None], mass), atol=2e-5)
+    np.testing.assert_allclose(back, np.maximum(q[None], mass[:, None]), atol=2e-5)
+
+
+def test_one_trace_for_all_laws():
+    q = jnp.array([0.2, 0.6], jnp.float32)
     before = distribution._quantile._cache_size()
     for zeta in (0.1, 0.2, 0.3):
         spectra.quantile(spectra.Law(1.0, zeta, 0.5, 0.75), q)
