@@ -83,7 +83,8 @@ def monic_roots(
     def unfinished(state: tuple[Array, Array, Any]) -> Array:
         return state[1] & (state[0] < steps)
 
-    return jax.lax.while_loop(unfinished, advance, (0 * steps, True, start))[2]
+    initial = (jnp.zeros((), jnp.int32), jnp.ones((), bool), start)
+    return jax.lax.while_loop(unfinished, advance, initial)[2]
 
 
 @monic_roots.defjvp

@@ -150,6 +150,8 @@ def _eigenvalues(
         found = jnp.maximum(jnp.linalg.eigvalsh(gram / m), 0)
         return jnp.concatenate([jnp.zeros(max(n1 - m, 0), found.dtype), found])
 
+    if keys.ndim == 0:
+        return one(keys)
     return jax.lax.map(one, keys.reshape(-1)).reshape(*keys.shape, n1)
 
 

@@ -89,20 +89,21 @@ def test_scale_is_that_of_the_pre_activations(x64):
 
 
 def test_keys_make_a_batch_in_float32():
-    keys = jax.random.split(jax.random.key(2), (3, 2))
-    again = [jax.random.clone(keys) for _ in range(3)]
+    def keys():
+        return jax.random.split(jax.random.key(2), (3, 2))
+
     act, sizes = jaxact.get("tanh"), {"n0": 30, "n1": 20, "m": 40}
-    found = spectra.simulate(keys, act, **sizes)
+    found = spectra.simulate(keys(), act, **sizes)
     assert found.shape == (3, 2, 20)
     assert found.dtype == jnp.float32
     assert len({float(v) for v in found[..., -1].ravel()}) == 6
     for one in (
-        spectra.simulate(again[0][1, 0], act, **sizes),
-        jax.vmap(lambda key: spectra.simulate(key, act, **sizes))(again[1][:, 0])[1],
+        spectra.simulate(keys()[1, 0], act, **sizes),
+        jax.vmap(lambda key: spectra.simulate(key, act, **sizes))(keys()[:, 0])[1],
     ):
         np.testing.assert_allclose(found[1, 0], one, rtol=1e-3, atol=1e-5)
     gamma = np.array([0.1, 1.0, 10.0], np.float32)
-    errors = spectra.simulate_training_error(again[2], act, gamma=gamma, **sizes)
+    errors = spectra.simulate_training_error(keys(), act, gamma=gamma, **sizes)
     assert errors.shape == (3, 2, 3)
     expected = 1 / 2 + np.mean((gamma / (np.asarray(found[1, 0])[:, None] + gamma)) ** 2, 0) / 2
     np.testing.assert_allclose(errors[1, 0], expected, rtol=1e-4)
