@@ -12,6 +12,9 @@ from jaxact.spectra.covariance import kernel as kernel
 from jaxact.spectra.descent import double_descent as double_descent
 from jaxact.spectra.design import Design as Design
 from jaxact.spectra.design import design as design
+from jaxact.spectra.distribution import cdf as cdf
+from jaxact.spectra.distribution import quantile as quantile
+from jaxact.spectra.distribution import sample as sample
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
 from jaxact.spectra.fixed import FixedData as FixedData
@@ -20,6 +23,7 @@ from jaxact.spectra.fixed_draw import simulate_fixed_data as simulate_fixed_data
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients
 from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law
+from jaxact.spectra.limit import SpectralLaw as SpectralLaw
 from jaxact.spectra.limit import law as law
 from jaxact.spectra.objectives import MinimiseTestError as MinimiseTestError
 from jaxact.spectra.objectives import MinimiseTrainingError as MinimiseTrainingError

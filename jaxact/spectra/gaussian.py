@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxact.activation import Activation, Moments, activation
 from jaxact.numerics import checks
-from jaxact.numerics.quadrature import gaussian_rule
+from jaxact.numerics.quadrature import GAUSSIAN_RANGE, gaussian_rule
 
 
 def moments(act: Activation | Callable[..., Any], scale: ArrayLike = 1.0) -> Moments:
@@ -33,7 +33,8 @@ def moments(act: Activation | Callable[..., Any], scale: ArrayLike = 1.0) -> Mom
         at the kinks.
 
     Raises:
-        ValueError: if scale is not positive.
+        ValueError: if scale is not positive, or E f(s xi)^2 is infinite (exp(x^2)) or lies where
+            the quadrature, on |xi| <= 13, does not reach (exp(10 x)).
 
     Differentiable in theta and scale, any number of times.
 
@@ -48,7 +49,10 @@ def moments(act: Activation | Callable[..., Any], scale: ArrayLike = 1.0) -> Mom
     act = activation(act)
     checks.positive("scale", scale)
     checks.shape("scale", scale, ())
-    return _moments(act, scale)
+    found, tail = _moments(act, scale)
+    if checks.is_concrete(found, tail):
+        _check_finite(act, found, float(tail))
+    return found
 
 
 def hermite_coefficients(
@@ -68,7 +72,7 @@ def hermite_coefficients(
         (c_0, ..., c_order).
 
     Raises:
-        ValueError: if order is negative or scale not positive.
+        ValueError: if order is negative or scale not positive, or where `moments` fails.
         TypeError: if order is not an integer.
 
     Differentiable in theta and scale.
@@ -79,14 +83,30 @@ def hermite_coefficients(
     """
     act = activation(act)
     checks.integer("order", order, 0)
-    checks.positive("scale", scale)
-    checks.shape("scale", scale, ())
+    moments(act, scale)  # checks scale, and that there are moments
     return _hermite_coefficients(act, scale, order)
 
 
 @jax.jit
-def _moments(act: Activation, scale: ArrayLike) -> Moments:
-    return jax.tree.map(jnp.asarray, act.moments(scale))
+def _moments(act: Activation, scale: ArrayLike) -> tuple[Moments, Array]:
+    """The moments, and the largest log of f(s xi)^2 exp(-xi^2 / 2) where the quadrature ends."""
+    found = jax.tree.map(jnp.asarray, act.moments(scale))
+    if act.closed.moments is not None:
+        return found, jnp.full_like(found.eta, -jnp.inf)
+    xi = GAUSSIAN_RANGE - jnp.linspace(0, 0.2, 8, dtype=jnp.result_type(float))
+    xi = jnp.concatenate([-xi, xi])
+    return found, jnp.max(2 * jnp.log(jnp.abs(act(scale * xi))) - xi**2 / 2)
+
+
+def _check_finite(act: Activation, found: Moments, tail: float) -> None:
+    second = float(found.eta) + float(found.mean) ** 2
+    share = math.sqrt(float(jnp.finfo(found.eta.dtype).eps))
+    if second == 0 or math.isfinite(second) and tail <= math.log(share * second):
+        return
+    raise ValueError(
+        f"act must have finite Gaussian moments: E {act.name}(s xi)^2 is infinite, or too large "
+        f"for the quadrature on |xi| <= {GAUSSIAN_RANGE:g} (got {second:g})"
+    )
 
 
 @functools.partial(jax.jit, static_argnames="order")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,16 @@ from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.spectra.gaussian import moments
 
 
+class SpectralLaw:
+    """Any limiting spectral law; what `stieltjes`, `density`, `edges` and their kin accept.
+
+    A kind of law is a pytree that derives from this class and registers itself with `prepared`,
+    `transforms`, `support`, `atom_mass` and `moment_of`.
+    """
+
+
 @pytree()
-class Law:
+class Law(SpectralLaw):
     """The limiting spectral law of one random nonlinear layer, as a pytree of four leaves.
 
     M = Y Y^T / m with Y = f(W X), W (n1, n0) and X (n0, m) Gaussian, f centred. The constructor
@@ -36,6 +45,11 @@ class Law:
     zeta: Leaf
     phi: Leaf
     psi: Leaf
+
+
+@pytree()
+class NoLinearPart(Law):
+    """A `Law` whose zeta is known to be 0 when it is traced: Marchenko-Pastur, in closed form."""
 
 
 def law(
@@ -86,14 +100,20 @@ def law(
     return Law(*jnp.broadcast_arrays(*leaves))
 
 
+LawKind = TypeVar("LawKind", bound=SpectralLaw)
+
 _COMPLEX = {"float32": jnp.complex64, "float64": jnp.complex128}
 _SLACK = 1e-6  # of eta: what rounding in float32 quadrature may leave of 0 <= zeta <= eta
 
 
-def prepared(law: Law, points: ArrayLike = 0.0) -> tuple[Law, Array]:
+@functools.singledispatch
+def prepared(law: Any, points: ArrayLike = 0.0) -> tuple[Any, Array]:
     """A checked law and points, as arrays of one precision (that of the inputs)."""
-    if not isinstance(law, Law):
-        raise TypeError(f"law must be a jaxact.spectra.Law, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+
+
+@prepared.register(Law)
+def _prepared(law: Law, points: ArrayLike = 0.0) -> tuple[Law, Array]:
     for name in ("eta", "zeta", "phi", "psi"):
         size = np.shape(getattr(law, name))
         if size != ():
@@ -102,11 +122,17 @@ def prepared(law: Law, points: ArrayLike = 0.0) -> tuple[Law, Array]:
                 "use jax.vmap over the leaves for a batch of laws"
             )
     _check_values(law)
-    leaves = (law.eta, law.zeta, law.phi, law.psi)
-    is_complex = jnp.iscomplexobj(points)
-    dtype = jnp.result_type(*leaves, jnp.real(points), float)
-    wide = _COMPLEX[dtype.name] if is_complex else dtype
-    return Law(*(jnp.asarray(leaf, dtype) for leaf in leaves)), jnp.asarray(points, wide)
+    if checks.is_concrete(law.zeta) and float(law.zeta) == 0:
+        law = NoLinearPart(*jax.tree.leaves(law))
+    return in_one_precision(law, points)
+
+
+def in_one_precision(law: LawKind, points: ArrayLike) -> tuple[LawKind, Array]:
+    """The leaves of a law and points, as arrays of the widest of their precisions."""
+    dtype = jnp.result_type(*jax.tree.leaves(law), jnp.real(points), float)
+    wide = _COMPLEX[dtype.name] if jnp.iscomplexobj(points) else dtype
+    cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), law)
+    return cast, jnp.asarray(points, wide)
 
 
 def unit_parameters(law: Law) -> tuple[Array, Array, Array]:

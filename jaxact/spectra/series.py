@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxact.numerics import checks
-from jaxact.spectra.limit import Law, prepared, unit_parameters
+from jaxact.spectra.limit import Law, SpectralLaw, prepared, unit_parameters
 
 
-def moment(law: Law, k: int) -> Float[Array, ""]:
+def moment(law: SpectralLaw, k: int) -> Float[Array, ""]:
     """The k-th moment of the law, lim E tr M^k / n1.
 
     m_k = psi^(1-k) / k [v^(k-1)] p'(v) ((1 + phi p(v)) (1 + psi p(v)))^k, where
@@ -40,8 +41,19 @@ def moment(law: Law, k: int) -> Float[Array, ""]:
     return _moment(prepared(law)[0], k)
 
 
+@functools.singledispatch
+def moment_of(law: Any, k: int) -> Array:
+    """The k-th moment of a prepared law."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+
+
 @functools.partial(jax.jit, static_argnames="k")
-def _moment(law: Law, k: int) -> Array:
+def _moment(law: Any, k: int) -> Array:
+    return moment_of(law, k)
+
+
+@moment_of.register(Law)
+def _moment_of_layer(law: Law, k: int) -> Array:
     s, phi, psi = unit_parameters(law)
     if k == 0:
         return jnp.ones_like(s)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,8 +12,8 @@ from jaxtyping import Array, Float
 from jaxact.numerics.polynomial import horner, monic_roots
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.spectra.curve import curve, quartic_parts
-from jaxact.spectra.limit import Law, prepared, unit_parameters
-from jaxact.spectra.transform import unit_density
+from jaxact.spectra.limit import Law, SpectralLaw, prepared, unit_parameters
+from jaxact.spectra.transform import density_of
 
 
 @pytree()
@@ -27,7 +30,7 @@ class Support:
     count: Leaf
 
 
-def edges(law: Law) -> Support:
+def edges(law: SpectralLaw) -> Support:
     """The edges of the support: real critical values of z(w) across which the density switches.
 
     Args:
@@ -50,10 +53,10 @@ def edges(law: Law) -> Support:
         >>> int(edges(Law(eta=1.0, zeta=0.8, phi=0.05, psi=0.2)).count)
         4
     """
-    return _edges(prepared(law)[0])
+    return _support(prepared(law)[0])
 
 
-def atom(law: Law) -> Float[Array, ""]:
+def atom(law: SpectralLaw) -> Float[Array, ""]:
     """The mass of M's law at 0: 1 - min(1, n1^-1 m [, n1^-1 n0 if f is linear]).
 
     f counts as linear where eta and zeta agree to 8 roundings.
@@ -71,8 +74,30 @@ def atom(law: Law) -> Float[Array, ""]:
     return _atom(prepared(law)[0])
 
 
+@functools.singledispatch
+def support(law: Any) -> Support:
+    """The support of a prepared law."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+
+
+@functools.singledispatch
+def atom_mass(law: Any) -> Array:
+    """The mass at 0 of a prepared law."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+
+
 @jax.jit
-def _edges(law: Law) -> Support:
+def _support(law: Any) -> Support:
+    return support(law)
+
+
+@jax.jit
+def _atom(law: Any) -> Array:
+    return atom_mass(law)
+
+
+@support.register(Law)
+def _support_of_layer(law: Law) -> Support:
     at = unit_parameters(law)
     w, count, hard = _select(*jax.lax.stop_gradient(at))
     # One differentiated Newton step makes the first derivatives of w exact, hence also the
@@ -94,7 +119,8 @@ def _select(s: Array, phi: Array, psi: Array) -> tuple[Array, Array, Array]:
     order = jnp.argsort(x)
     w, x = (jnp.concatenate([jnp.zeros_like(v[:1]), v[order]]) for v in (w, x))
     # Between neighbours the density is positive throughout or zero throughout.
-    on = unit_density(s, phi, psi, (x[:-1] + x[1:]) / 2) > 0
+    unit = Law(jnp.ones_like(s), s, phi, psi)
+    on = density_of(unit, (x[:-1] + x[1:]) / 2) > 0
     never = jnp.zeros_like(on[:1])
     switches = jnp.concatenate([never, on]) != jnp.concatenate([on, never])
     count = jnp.minimum(jnp.sum(switches, dtype=jnp.int32), 4)
@@ -111,8 +137,8 @@ def _quintic(s: Array, phi: Array, psi: Array) -> tuple[Array, ...]:
     return -3 * s, -q2 - 2 * s * q1, -2 * q3 - s * q2, -3 * q4, s * q4
 
 
-@jax.jit
-def _atom(law: Law) -> Array:
+@atom_mass.register(Law)
+def _atom_of_layer(law: Law) -> Array:
     s, phi, psi = unit_parameters(law)
     linear = 1 - s <= 8 * float(jnp.finfo(s.dtype).eps)
     rank = jnp.minimum(1, psi / phi)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxact.numerics import checks
-from jaxact.spectra.curve import branch, factors
-from jaxact.spectra.limit import Law, prepared, unit_parameters
+from jaxact.spectra.curve import branch, factors, quadratic_branch
+from jaxact.spectra.limit import Law, NoLinearPart, SpectralLaw, prepared, unit_parameters
 
 
-def stieltjes(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
+def stieltjes(law: SpectralLaw, z: ArrayLike) -> Complex[Array, "..."]:
     """The Stieltjes transform G(z) = lim E tr (z - M)^-1 / n1, elementwise.
 
     Args:
@@ -41,7 +43,7 @@ def stieltjes(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
     return _stieltjes(*_at_points(law, z))
 
 
-def companion(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
+def companion(law: SpectralLaw, z: ArrayLike) -> Complex[Array, "..."]:
     """The Stieltjes transform of the m x m matrix Y^T Y / m, elementwise; see `stieltjes`.
 
     G_companion(z) = (1 - c) / z + c G(z) with c = phi / psi = n1 / m, evaluated without the
@@ -69,7 +71,7 @@ def companion(law: Law, z: ArrayLike) -> Complex[Array, "..."]:
     return _companion(*_at_points(law, z))
 
 
-def density(law: Law, x: ArrayLike) -> Float[Array, "..."]:
+def density(law: SpectralLaw, x: ArrayLike) -> Float[Array, "..."]:
     """The density rho(x) = -Im G(x + i0) / pi of the absolutely continuous part, elementwise.
 
     Args:
@@ -95,47 +97,55 @@ def density(law: Law, x: ArrayLike) -> Float[Array, "..."]:
     return _density(*prepared(law, x))
 
 
-def unit_density(s: Array, phi: Array, psi: Array, x: Array) -> Array:
-    """The density at x, in units of eta."""
+@functools.singledispatch
+def transforms(law: Any, z: Array) -> tuple[Array, Array]:
+    """G and the companion's G of a prepared law at complex z."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+
+
+def density_of(law: Any, x: Array) -> Array:
+    """The density of a prepared law at real x."""
     inside = x > 0
-    z = _as_complex(jnp.where(inside, x, 1))
-    g, _ = _transforms(s, phi, psi, z)
+    g, _ = transforms(law, as_complex(jnp.where(inside, x, 1)))
     rho = -g.imag / math.pi
     return jnp.where(inside & (rho > 0), rho, 0)
 
 
 @jax.jit
-def _stieltjes(law: Law, z: Array) -> Array:
-    eta = law.eta.astype(z.dtype)
-    return _transforms(*unit_parameters(law), z / eta)[0] / eta
+def _stieltjes(law: Any, z: Array) -> Array:
+    return transforms(law, z)[0]
 
 
 @jax.jit
-def _companion(law: Law, z: Array) -> Array:
-    eta = law.eta.astype(z.dtype)
-    return _transforms(*unit_parameters(law), z / eta)[1] / eta
+def _companion(law: Any, z: Array) -> Array:
+    return transforms(law, z)[1]
 
 
-@jax.jit
-def _density(law: Law, x: Array) -> Array:
-    return unit_density(*unit_parameters(law), x / law.eta) / law.eta
+_density = jax.jit(density_of)
 
 
-def _transforms(s: Array, phi: Array, psi: Array, z: Array) -> tuple[Array, Array]:
-    """G and the companion's G at complex z, in units of eta."""
-    w = branch(z, s, phi, psi)
-    s, phi, psi = (v.astype(z.dtype) for v in (s, phi, psi))
-    p_factor, r_factor = factors(w, z, s, phi, psi)
+@transforms.register(Law)
+def _transforms(law: Law, z: Array) -> tuple[Array, Array]:
+    w = on_curve(law, z)
+    s, phi, psi = (v.astype(z.dtype) for v in unit_parameters(law))
+    p_factor, r_factor = factors(w, z / law.eta.astype(z.dtype), s, phi, psi)
     return r_factor / z, p_factor / z
 
 
-def _as_complex(z: Array) -> Array:
+def on_curve(law: Law, z: Array) -> Array:
+    """w(z) on the law's spectral curve, see `jaxact.spectra.curve`."""
+    solve = quadratic_branch if isinstance(law, NoLinearPart) else branch
+    return solve(z / law.eta.astype(z.dtype), *unit_parameters(law))
+
+
+def as_complex(z: Array) -> Array:
+    """z, with imaginary part 0 if it is real."""
     return z if jnp.iscomplexobj(z) else jax.lax.complex(z, jnp.zeros_like(z))
 
 
-def _at_points(law: Law, z: ArrayLike) -> tuple[Law, Array]:
+def _at_points(law: SpectralLaw, z: ArrayLike) -> tuple[SpectralLaw, Array]:
     checks.finite("z", z)
     if checks.is_concrete(z) and (np.asarray(z) == 0).any():
         raise ValueError("z must be nonzero (the transform may have a pole at 0), got 0")
     law, z = prepared(law, z)
-    return law, _as_complex(z)
+    return law, as_complex(z)

@@ -116,15 +116,97 @@ def test_closed_forms_at_other_scales(name, s, x64):
     np.testing.assert_allclose(triple(spectra.moments(bare, s)), expected, rtol=1e-12, atol=1e-13)
 
 
-def test_steep_tanh_is_resolved(x64):
-    # The oracle is a trapezium rule of two million points.
-    x = np.linspace(-12, 12, 2_000_001)
-    density = np.exp(-(x**2) / 2) / math.sqrt(2 * PI)
-    value = np.tanh(10 * x)
-    step = x[1] - x[0]
-    expected = (0, step * (density @ value**2), (step * (density @ (x * value))) ** 2)
-    found = triple(spectra.moments(jaxact.get("tanh"), 10.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+def trapezium(f, s):
+    """E f(s xi) xi^k, k = 0 and 1, E f(s xi)^2 in NumPy, exact for f analytic around the real axis.
+
+    x = sinh(u) / s moves the poles of a steep f to height pi / 2 in u, where the trapezium rule
+    with step 0.01 is exact to rounding.
+    """
+    u, steep = np.arange(-700, 701) * 0.01, max(s, 1)
+    x = np.sinh(u) / steep
+    weight = 0.01 * np.cosh(u) / steep * np.exp(-(x**2) / 2) / math.sqrt(2 * PI)
+    value = f(s * x)
+    return weight @ value, weight @ (x * value), weight @ value**2
+
+
+SMOOTH = {
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-np.clip(x, -700, 700))),
+    "arctan": np.arctan,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "silu": lambda x: x / (1 + np.exp(-np.clip(x, -700, 700))),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
+}
+
+
+@pytest.mark.parametrize("s", [1e-3, 0.1, 1.0, 10.0, 30.0])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_flat_and_steep_scales(name, s, x64):
+    mean, first, second = trapezium(SMOOTH[name], s)
+    found = triple(spectra.moments(jaxact.get(name), s))
+    expected = (mean, second - mean**2, first**2)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * second)
+
+
+@pytest.mark.parametrize("s", [10.0, 30.0])
+def test_derivatives_at_steep_scales(s, x64):
+    steep = jaxact.activation(lambda x, a: jnp.tanh(a * x), theta=(1.0,))
+
+    def eta_and_zeta(act, scale):
+        found = spectra.moments(act, scale)
+        return jnp.stack([found.eta, found.zeta])
+
+    by_act, by_scale = jax.jacfwd(eta_and_zeta, (0, 1))(steep, s)
+    # d/ds E tanh^2 = 2 E xi tanh sech^2 and d/ds E xi tanh = E xi^2 sech^2, by integration.
+    x = np.sinh(np.arange(-700, 701) * 0.01) / s
+    weight = 0.01 * np.cosh(np.arange(-700, 701) * 0.01) / s
+    weight *= np.exp(-(x**2) / 2) / math.sqrt(2 * PI)
+    value, slope = np.tanh(s * x), 1 / np.cosh(np.clip(s * x, -300, 300)) ** 2
+    eta_s = 2 * weight @ (x * value * slope)
+    zeta_s = 2 * (weight @ (x * value)) * (weight @ (x**2 * slope))
+    np.testing.assert_allclose(by_scale, [eta_s, zeta_s], rtol=1e-11)
+    np.testing.assert_allclose(by_act.theta[0], [s * eta_s, s * zeta_s], rtol=1e-11)
+
+
+def test_a_moving_kink_and_a_jump_by_a_plain_function(x64):
+    # f = max(x, b): E f' = P(xi > b) = Q, E f = b (1 - Q) + density(b), and so on.
+    shifted = jaxact.activation(jnp.maximum, theta=(0.7,), kinks=lambda b: (b,))
+    b, q = 0.7, 0.5 * math.erfc(0.7 / math.sqrt(2))
+    phi = math.exp(-(b**2) / 2) / math.sqrt(2 * PI)
+    mean, second = b * (1 - q) + phi, b * b * (1 - q) + q + b * phi
+    found = triple(spectra.moments(shifted))
+    np.testing.assert_allclose(found, (mean, second - mean**2, q**2), rtol=1e-13)
+    slope = jax.grad(lambda act: spectra.moments(act).zeta)(shifted).theta[0]
+    assert float(slope) == pytest.approx(-2 * q * phi, rel=1e-12)
+    jump = spectra.moments(lambda x: jnp.where(x > 0.7, 1.0, 0.0))
+    np.testing.assert_allclose(triple(jump), (q, q - q * q, phi**2), rtol=1e-9)
+
+
+@pytest.mark.fast
+def test_infinite_gaussian_moments_are_an_error(x64):
+    for rate in (1.0, 1 / 2, 1 / 3, 1 / 4):
+        wild = jaxact.activation(lambda x, a: jnp.exp(a * x**2), theta=(rate,), name="wild")
+        with pytest.raises(ValueError, match=r"finite Gaussian moments: E wild\(s xi\)\^2 is"):
+            spectra.moments(wild)
+    key = jax.random.key(0)
+    for use in (
+        lambda act: spectra.hermite_coefficients(act, 3),
+        lambda act: spectra.law(act, phi=0.5, psi=0.5),
+        lambda act: spectra.training_error(act, 0.1, phi=0.5, psi=0.5),
+        lambda act: spectra.simulate(key, act, n0=3, n1=3, m=3),
+    ):
+        with pytest.raises(ValueError, match="must have finite Gaussian moments"):
+            use(lambda x: jnp.exp(x**2))
+
+
+@pytest.mark.fast
+def test_large_but_finite_moments_are_none(x64):
+    steep = spectra.moments(jaxact.activation(lambda x, a: jnp.exp(a * x), theta=(3.0,)))
+    expected = (math.exp(4.5), math.exp(18) - math.exp(9), 9 * math.exp(9))
+    np.testing.assert_allclose(triple(steep), expected, rtol=1e-9)
+    power = spectra.moments(lambda x: x**8)
+    np.testing.assert_allclose(triple(power), (105, 2027025 - 105**2, 0), rtol=1e-12, atol=1e-9)
+    assert float(spectra.moments(lambda x: 0 * x).eta) == 0
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "gelu_tanh", "silu", "softplus", "hard_swish"])
@@ -154,6 +236,19 @@ def test_hermite_coefficients(x64):
     odd = [math.exp(-0.845) * 1.3**k / math.sqrt(math.factorial(k)) for k in (1, 3, 5)]
     np.testing.assert_allclose(sine[1::2], [odd[0], -odd[1], odd[2]], atol=1e-14)
     np.testing.assert_allclose(sine[::2], 0, atol=1e-14)
+
+
+def test_hermite_coefficients_to_order_30(x64):
+    # relu: c_k = He_{k-2}(0) / sqrt(2 pi k!) for k >= 2, from integrating by parts twice.
+    found = spectra.hermite_coefficients(lambda x: jnp.maximum(x, 0), 30)
+    for k in range(2, 31, 2):
+        double_factorial = math.prod(range(k - 3, 0, -2))
+        exact = (-1) ** (k // 2 - 1) * double_factorial / math.sqrt(2 * PI * math.factorial(k))
+        assert float(found[k]) == pytest.approx(exact, abs=1e-13)
+        assert float(found[k - 1]) == pytest.approx(0.5 if k == 2 else 0, abs=1e-13)
+    steep = spectra.hermite_coefficients(jnp.exp, 30)
+    exact = [math.exp(0.5) / math.sqrt(math.factorial(k)) for k in range(31)]
+    np.testing.assert_allclose(steep, exact, rtol=0, atol=1e-13)
 
 
 def test_gradients_in_theta_and_scale(x64):

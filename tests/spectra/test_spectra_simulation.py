@@ -13,19 +13,8 @@ from jaxact import spectra
 N0, N1, M = 300, 400, 600
 
 
-def distribution(law, points=1500):
-    """x and the limiting distribution function on it, atom included, by Simpson-like sums."""
-    x_max = float(spectra.edges(law).edges[-1])
-    t = np.linspace(0, 1, points)
-    x = x_max * t**2
-    rho = np.asarray(spectra.density(law, x)) * 2 * x_max * t  # density in t: no hard edge
-    mass = np.concatenate([[0], np.cumsum((rho[1:] + rho[:-1]) / 2 * np.diff(t))])
-    return x, mass + float(spectra.atom(law))
-
-
 def kolmogorov(eigenvalues, law):
-    x, cdf = distribution(law)
-    at = np.interp(eigenvalues, x, cdf)
+    at = np.asarray(spectra.cdf(law, eigenvalues))
     rank = np.arange(len(eigenvalues) + 1) / len(eigenvalues)
     keep = eigenvalues > 1e-9
     return np.maximum(abs(at - rank[1:]), abs(at - rank[:-1]))[keep].max()
@@ -100,19 +89,43 @@ def test_scale_is_that_of_the_pre_activations(x64):
 
 
 def test_keys_make_a_batch_in_float32():
-    keys = jax.random.split(jax.random.key(2), 3)
-    again = jax.random.clone(keys)[1]
-    act = jaxact.get("tanh")
-    found = jax.vmap(lambda key: spectra.simulate(key, act, n0=30, n1=20, m=40))(keys)
-    assert found.shape == (3, 20)
+    def keys():
+        return jax.random.split(jax.random.key(2), (3, 2))
+
+    act, sizes = jaxact.get("tanh"), {"n0": 30, "n1": 20, "m": 40}
+    found = spectra.simulate(keys(), act, **sizes)
+    assert found.shape == (3, 2, 20)
     assert found.dtype == jnp.float32
-    assert len({float(v) for v in found[:, -1]}) == 3
-    single = spectra.simulate(again, act, n0=30, n1=20, m=40)
-    np.testing.assert_allclose(found[1], single, rtol=1e-3, atol=1e-5)
-    errors = spectra.simulate_training_error(
-        jax.random.key(4), act, n0=30, n1=20, m=40, gamma=np.ones((2, 3), np.float32)
-    )
-    assert errors.shape == (2, 3)
+    assert len({float(v) for v in found[..., -1].ravel()}) == 6
+    for one in (
+        spectra.simulate(keys()[1, 0], act, **sizes),
+        jax.vmap(lambda key: spectra.simulate(key, act, **sizes))(keys()[:, 0])[1],
+    ):
+        np.testing.assert_allclose(found[1, 0], one, rtol=1e-3, atol=1e-5)
+    gamma = np.array([0.1, 1.0, 10.0], np.float32)
+    errors = spectra.simulate_training_error(keys(), act, gamma=gamma, **sizes)
+    assert errors.shape == (3, 2, 3)
+    expected = 1 / 2 + np.mean((gamma / (np.asarray(found[1, 0])[:, None] + gamma)) ** 2, 0) / 2
+    np.testing.assert_allclose(errors[1, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("entries", ["rademacher", "uniform"])
+def test_the_law_does_not_depend_on_the_entries(entries, x64):
+    act = jaxact.get("tanh")
+    law = spectra.law(act, phi=N0 / M, psi=N0 / N1)
+    sizes = {"n0": N0, "n1": N1, "m": M}
+    found = np.asarray(spectra.simulate(jax.random.key(7), act, entries=entries, **sizes))
+    assert kolmogorov(found, law) < 0.03
+
+
+def test_centring_by_rows_or_not_at_all(x64):
+    act, sizes = jaxact.get("relu"), {"n0": N0, "n1": N1, "m": M}
+    law = spectra.law(act, phi=N0 / M, psi=N0 / N1)
+    rows = np.asarray(spectra.simulate(jax.random.key(1), act, center="rows", **sizes))
+    assert kolmogorov(rows, law) < 0.03
+    raw = np.asarray(spectra.simulate(jax.random.key(1), act, center="none", **sizes))
+    assert raw[-1] == pytest.approx(N1 / (2 * np.pi), rel=0.05)
+    assert raw[-2] == pytest.approx(float(spectra.edges(law).edges[-1]), rel=0.1)
 
 
 def test_bad_input():
@@ -123,3 +136,7 @@ def test_bad_input():
         spectra.simulate_training_error(jax.random.key(0), act, n0=3, n1=2, m=4, gamma=0.0)
     with pytest.raises(ValueError, match="scale must be positive, got 0"):
         spectra.simulate(jax.random.key(0), act, n0=3, n1=2, m=4, scale=0.0)
+    with pytest.raises(ValueError, match="entries must be one of 'normal', 'rademacher', 'unif"):
+        spectra.simulate(jax.random.key(0), act, n0=3, n1=2, m=4, entries="cauchy")
+    with pytest.raises(ValueError, match="center must be one of 'gaussian', 'rows', 'none', got"):
+        spectra.simulate(jax.random.key(0), act, n0=3, n1=2, m=4, center="columns")
