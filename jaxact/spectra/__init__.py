@@ -8,6 +8,10 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 
 from __future__ import annotations
 
+from jaxact.spectra.deep import deep_law as deep_law
+from jaxact.spectra.deep import second_moments as second_moments
+from jaxact.spectra.deep_ensemble import simulate_deep as simulate_deep
+from jaxact.spectra.deep_support import DeepLaw as DeepLaw
 from jaxact.spectra.ensemble import simulate as simulate
 from jaxact.spectra.ensemble import simulate_training_error as simulate_training_error
 from jaxact.spectra.gaussian import hermite_coefficients as hermite_coefficients

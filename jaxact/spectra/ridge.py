@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 from jaxact.activation import Activation
 from jaxact.numerics import checks
 from jaxact.spectra.curve import branch, factors
-from jaxact.spectra.limit import Law, law, prepared, unit_parameters
+from jaxact.spectra.limit import Law, SpectralLaw, law, prepared, unit_parameters
+from jaxact.spectra.transform import error_of
 
 
 def training_error(
-    subject: Law | Activation | Callable[..., Any],
+    subject: SpectralLaw | Activation | Callable[..., Any],
     gamma: ArrayLike,
     *,
     phi: ArrayLike | None = None,
@@ -31,7 +32,7 @@ def training_error(
     and to 1 - min(1, n1/m [, n0/m if f is linear]) for small.
 
     Args:
-        subject: a `Law`, or an activation (or plain function) together with phi and psi.
+        subject: a law, or an activation (or plain function) together with phi and psi.
         gamma: ridge parameters > 0, any shape, in the units of the features' variance eta.
         phi: n0 / m > 0; only with an activation.
         psi: n0 / n1 > 0; only with an activation.
@@ -57,7 +58,7 @@ def training_error(
         >>> round(float(training_error(Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5), 1.0)), 4)
         0.4472
     """
-    if isinstance(subject, Law):
+    if isinstance(subject, SpectralLaw):
         if phi is not None or psi is not None:
             raise TypeError("phi and psi are part of the law: give them with an activation only")
         found = subject
@@ -66,7 +67,7 @@ def training_error(
             raise TypeError("training_error of an activation needs phi= and psi=")
         found = law(subject, phi=phi, psi=psi, scale=scale)
     checks.positive("gamma", gamma)
-    return _training_error(*prepared(found, gamma))
+    return (_training_error if isinstance(found, Law) else error_of)(*prepared(found, gamma))
 
 
 @jax.jit
