@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,8 +23,8 @@ from jaxact.spectra.limit import (
     prepared,
     unit_parameters,
 )
-from jaxact.spectra.series import moment_of, multiply
-from jaxact.spectra.support import atom_mass
+from jaxact.spectra.series import moment_of, multiply, series_inverse
+from jaxact.spectra.support import atom_mass, is_linear
 from jaxact.spectra.tower import TOWER, Layers, climb, layers
 from jaxact.spectra.transform import transforms
 
@@ -88,7 +87,7 @@ def deep_law(
         >>> from jaxact.spectra import edges
         >>> deep = deep_law(jaxact.get("tanh"), phi=1.0, psi=jnp.full(3, 1.5))
         >>> round(float(edges(deep).edges[1] / deep.eta[-1]), 3)
-        11.157
+        10.038
     """
     checks.positive("phi", phi)
     checks.shape("phi", phi, ())
@@ -103,7 +102,7 @@ def deep_law(
             raise ValueError(f"acts must not be constant on Gaussian input, got {act.name}")
         eta.append(found.eta)
         zeta.append(found.zeta)
-    made = DeepLaw(jnp.stack(eta), jnp.stack(zeta), phi, psi)
+    made = DeepLaw(jnp.stack(eta), jnp.stack(zeta), phi, jnp.asarray(psi))
     return prepared(made)[0]
 
 
@@ -121,7 +120,8 @@ def layer_scales(scale: ArrayLike, depth: int) -> tuple[Array, ...]:
     checks.positive("scale", scale)
     if np.shape(scale) != ():
         checks.shape("scale", scale, (depth,))
-    return tuple(jnp.broadcast_to(jnp.asarray(scale, jnp.result_type(scale, float)), (depth,)))
+    scale = jnp.asarray(scale)
+    return tuple(jnp.broadcast_to(scale.astype(jnp.result_type(scale, float)), (depth,)))
 
 
 def second_moments(law: DeepLaw) -> Float[Array, "L"]:
@@ -185,17 +185,17 @@ def _transforms(law: DeepLaw, z: Array) -> tuple[Array, Array]:
 
 @atom_mass.register(DeepLaw)
 def _atom(law: DeepLaw) -> Array:
-    rank = kernel_ranks(law)[-1]
-    return 1 - rank * law.psi[-1] / law.phi
+    share, phi, psi = unit_parameters(law)
+    rank = jnp.where(is_linear(share[-1]), kernel_ranks(law)[-2], 1)
+    return 1 - jnp.minimum(1, rank * psi[-1] / phi)
 
 
 def kernel_ranks(law: DeepLaw) -> list[Array]:
-    """The ranks over m of K_0, ..., K_L; a layer counts as linear as in `atom`."""
+    """The ranks over m of K_0, ..., K_L."""
     share, phi, psi = unit_parameters(law)
     ranks = [jnp.minimum(1, phi)]
     for s, width in zip(share, phi / psi, strict=True):
-        linear = 1 - s <= 8 * float(jnp.finfo(s.dtype).eps)
-        ranks.append(jnp.minimum(width, jnp.where(linear, ranks[-1], 1)))
+        ranks.append(jnp.minimum(width, jnp.where(is_linear(s), ranks[-1], 1)))
     return ranks
 
 
@@ -207,7 +207,7 @@ def _moment(law: DeepLaw, k: int) -> Array:
 
     def layer(below: Any, row: Layers) -> Any:
         inverse, e = below  # u / Y_{l-1} and e_{l-1}
-        y = jnp.roll(_inverse(inverse), 1).at[0].set(0)
+        y = jnp.roll(series_inverse(inverse), 1).at[0].set(0)
         a = row.noise * y
         e = e + multiply(a, one + e)
         inverse = multiply(inverse, multiply(one + a, one + row.gamma * e))
@@ -220,15 +220,3 @@ def _moment(law: DeepLaw, k: int) -> Array:
     slope = jnp.concatenate([at.gamma[-1] * e[1:] * index, jnp.zeros_like(one[:1])])
     series = jax.lax.fori_loop(0, k, lambda _, a: multiply(a, inverse), slope)
     return (law.eta[-1] / at.gamma[-1]) ** k * series[k - 1] / k
-
-
-def _inverse(series: Array) -> Array:
-    """1 / series for a power series that begins with 1; every step doubles the right terms."""
-    two = jnp.zeros_like(series).at[0].set(2)
-    steps = max(series.shape[0] - 1, 1).bit_length()
-    step = functools.partial(_double, series=series, two=two)
-    return jax.lax.fori_loop(0, steps, lambda _, x: step(x), two / 2)
-
-
-def _double(x: Array, *, series: Array, two: Array) -> Array:
-    return multiply(x, two - multiply(series, x))

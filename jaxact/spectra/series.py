@@ -71,3 +71,11 @@ def _moment_of_layer(law: Law, k: int) -> Array:
 def multiply(a: Array, b: Array) -> Array:
     """The product of two power series to the order of a."""
     return jnp.convolve(a, b, precision=jax.lax.Precision.HIGHEST)[: a.shape[0]]
+
+
+def series_inverse(series: Array) -> Array:
+    """1 / series for a power series that begins with 1; every step doubles the right terms."""
+    two = jnp.zeros_like(series).at[0].set(2)
+    steps = (series.shape[0] - 1).bit_length()
+    double = lambda _, x: multiply(x, two - multiply(series, x))  # noqa: E731
+    return jax.lax.fori_loop(0, steps, double, two / 2)

@@ -129,7 +129,8 @@ def error_of(law: Any, gamma: Array) -> Array:
     """The training error of a prepared law, -z^2 dG_companion / dz at z = -gamma."""
 
     def factor(z: Array) -> Array:
-        return (z * transforms(law, _as_complex(z))[1]).real
+        z = _as_complex(z)
+        return (z * transforms(law, z)[1]).real
 
     z = -gamma
     value, slope = jax.jvp(factor, (z,), (jnp.ones_like(z),))
