@@ -19,6 +19,11 @@ from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law
 from jaxact.spectra.limit import SpectralLaw as SpectralLaw
 from jaxact.spectra.limit import law as law
+from jaxact.spectra.mixture import mixture_law as mixture_law
+from jaxact.spectra.mixture_support import MixtureLaw as MixtureLaw
+from jaxact.spectra.outlier import Outlier as Outlier
+from jaxact.spectra.outlier import centred as centred
+from jaxact.spectra.outlier import outlier as outlier
 from jaxact.spectra.ridge import training_error as training_error
 from jaxact.spectra.series import moment as moment
 from jaxact.spectra.support import Support as Support

@@ -79,6 +79,18 @@ def solved(
     return _size(equations.residual(unknowns, z, args)) < float(jnp.finfo(z.dtype).eps) ** 0.5
 
 
+def jacobian(
+    equations: Equations, unknowns: tuple[Array, ...], z: Array, args: Any
+) -> list[tuple[Array, ...]]:
+    """The columns of the residual's Jacobian in the unknowns."""
+    residual = functools.partial(equations.residual, z=z, args=args)
+    columns = []
+    for i, y in enumerate(unknowns):
+        along = tuple(jnp.full_like(y, i == j) for j in range(len(unknowns)))
+        columns.append(jax.jvp(residual, (unknowns,), (along,))[1])
+    return columns
+
+
 def sine(x: Complex[Array, "..."]) -> Array:
     """Im x / |x|, and 0 at 0: a sign with its margin."""
     size = jnp.abs(x)
@@ -93,11 +105,7 @@ def _newton(
     equations: Equations, unknowns: tuple[Array, ...], z: Array, args: Any, target: Any
 ) -> tuple[Array, ...]:
     """J^-1 target, where J is the residual's Jacobian: at minus the residual, Newton's step."""
-    columns = []
-    for i, y in enumerate(unknowns):
-        along = tuple(jnp.ones_like(y) if i == j else jnp.zeros_like(y) for j in range(len(target)))
-        residual = functools.partial(equations.residual, z=z, args=args)
-        columns.append(jax.jvp(residual, (unknowns,), (along,))[1])
+    columns = jacobian(equations, unknowns, z, args)
     if len(target) == 1:
         return (target[0] * reciprocal(columns[0][0]),)
     (a, c), (b, d) = columns
@@ -134,15 +142,13 @@ def _follow(equations: Equations, z: Array, args: Any) -> tuple[Array, ...]:
     def step(state: Any) -> Any:
         count, unknowns, height, ratio = state
         below = jnp.maximum(height * ratio, end)
-        unit = tuple(jnp.full_like(z, 0) for _ in unknowns)
         slope = jax.jvp(lambda v: equations.residual(unknowns, v, args), (at(height),),
                         (jnp.ones_like(z),))[1]  # fmt: skip
         slope = _newton(equations, unknowns, at(height), args, tuple(-s for s in slope))
         # Far out the unknowns are powers of z: the predictor is exact for powers.
         stretch = at(height) * jnp.log(at(below) / at(height))
         tried = tuple(
-            y * jnp.exp(dy * reciprocal(y) * stretch) + u
-            for y, dy, u in zip(unknowns, slope, unit, strict=True)
+            y * jnp.exp(dy * reciprocal(y) * stretch) for y, dy in zip(unknowns, slope, strict=True)
         )
         tried = _refine(equations, tried, at(below), args, _NEWTON_STEPS)
         holds = _size(equations.residual(tried, at(below), args)) < eps**0.5
@@ -153,7 +159,7 @@ def _follow(equations: Equations, z: Array, args: Any) -> tuple[Array, ...]:
         ratio = jnp.where(holds, jnp.maximum(ratio**1.5, _LONGEST), jnp.sqrt(ratio))
         return count + 1, unknowns, jnp.where(taken, below, height), ratio
 
-    first = (jnp.zeros_like(end[..., None], jnp.int32).sum(), start, top, jnp.full_like(end, 0.1))
+    first = (0, start, top, jnp.full_like(end, 0.1))
     _, unknowns, height, _ = jax.lax.while_loop(going, step, first)
     return _land(equations, unknowns, z, args, jnp.where(height > end, height, 0), end)
 

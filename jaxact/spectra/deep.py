@@ -19,6 +19,7 @@ from jaxact.spectra.gaussian import moments
 from jaxact.spectra.limit import (
     SpectralLaw,
     check_values,
+    floating,
     in_one_precision,
     prepared,
     unit_parameters,
@@ -102,7 +103,7 @@ def deep_law(
             raise ValueError(f"acts must not be constant on Gaussian input, got {act.name}")
         eta.append(found.eta)
         zeta.append(found.zeta)
-    made = DeepLaw(jnp.stack(eta), jnp.stack(zeta), phi, jnp.asarray(psi))
+    made = DeepLaw(jnp.stack(eta), jnp.stack(zeta), phi, floating(psi))
     return prepared(made)[0]
 
 
@@ -120,8 +121,7 @@ def layer_scales(scale: ArrayLike, depth: int) -> tuple[Array, ...]:
     checks.positive("scale", scale)
     if np.shape(scale) != ():
         checks.shape("scale", scale, (depth,))
-    scale = jnp.asarray(scale)
-    return tuple(jnp.broadcast_to(scale.astype(jnp.result_type(scale, float)), (depth,)))
+    return tuple(jnp.broadcast_to(floating(scale), (depth,)))
 
 
 def second_moments(law: DeepLaw) -> Float[Array, "L"]:

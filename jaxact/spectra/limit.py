@@ -128,6 +128,12 @@ def in_one_precision(law: LawKind, points: ArrayLike) -> tuple[LawKind, Array]:
     return cast, jnp.asarray(points, wide)
 
 
+def floating(x: ArrayLike) -> Array:
+    """An array of floating dtype; integers in JAX's default one."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
 def unit_parameters(law: Any) -> tuple[Array, Array, Array]:
     """(s, phi, psi), s = zeta / eta clipped to [0, 1] with the full slope kept at both ends."""
     s = law.zeta / law.eta

@@ -16,7 +16,7 @@ from jaxact.numerics import checks
 from jaxact.numerics.polynomial import reciprocal
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.spectra.continuation import Equations, physical, sine
-from jaxact.spectra.limit import SpectralLaw, check_values, in_one_precision, prepared
+from jaxact.spectra.limit import SpectralLaw, check_values, floating, in_one_precision, prepared
 from jaxact.spectra.series import moment_of, multiply, series_inverse
 from jaxact.spectra.support import atom_mass, is_linear
 from jaxact.spectra.transform import transforms
@@ -99,10 +99,12 @@ def mixture_law(
     nodes, shares = np.polynomial.hermite_e.hermegauss(_BIAS_NODES) if biased else ((0.0,), (1.0,))
     dtype = jnp.result_type(scale, float)
     nodes = jnp.asarray(nodes, dtype) * bias_std
-    found = [jax.vmap(lambda b, f=f: _moments_at(f, b, scale))(nodes) for f in map(activation, acts)]
+    found = [
+        jax.vmap(lambda b, f=f: _moments_at(f, b, scale))(nodes) for f in map(activation, acts)
+    ]
     shares = jnp.asarray(np.asarray(shares) / np.sum(shares), dtype)
-    weights = jnp.asarray(weights)
-    weights = weights.astype(jnp.result_type(weights, float)) / jnp.sum(weights)
+    weights = floating(weights)
+    weights = weights / jnp.sum(weights)
     eta, zeta = (jnp.concatenate(rows) for rows in zip(*found, strict=True))
     made = MixtureLaw((weights[:, None] * shares[None]).reshape(-1), eta, zeta, phi, psi)
     return prepared(made)[0]
@@ -143,9 +145,7 @@ class _Types(NamedTuple):
 def _factors(unknowns: tuple[Array, ...], at: _Types) -> tuple[Array, ...]:
     """x, t, v and the q_j on a last axis of their own."""
     u, b = unknowns
-    noise, zeta, inverse_phi = (
-        row.astype(u.dtype) for row in (at.noise, at.zeta, at.inverse_phi)
-    )
+    noise, zeta, inverse_phi = (row.astype(u.dtype) for row in (at.noise, at.zeta, at.inverse_phi))
     v = u * b
     x, t = u / (1 - v + inverse_phi * v), u / (1 - v)
     row = (1,) * u.ndim + (-1,)
@@ -174,7 +174,9 @@ def _margin(unknowns: tuple[Array, ...], z: Array, at: _Types) -> Array:
     signs = jnp.minimum(-sine(x), -sine(t))
     signs = jnp.minimum(signs, -sine(q * reciprocal(z)[..., None]).min(axis=-1))
     inner = v * (1 - v) * reciprocal(1 - v + at.inverse_phi.astype(z.dtype) * v)
-    inner = jnp.minimum(-sine(v), -sine(inner))  # the companion of K_0, at a point in the upper half
+    inner = jnp.minimum(
+        -sine(v), -sine(inner)
+    )  # the companion of K_0, at a point in the upper half
     return jnp.minimum(signs, jnp.where(v == 0, 1, inner))
 
 
