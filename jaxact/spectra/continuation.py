@@ -30,13 +30,13 @@ class Equations(NamedTuple):
 
     Attributes:
         start: (z, args) -> unknowns, accurate for large z.
-        residual: (unknowns, z, args) -> relative residuals, one for each unknown.
+        residual: (unknowns, z, args) -> residuals, one for each unknown.
         margin: (unknowns, z, args) -> the least of the signs' margins, positive for the
             physical solution at Im z > 0 and for no other.
         height: args -> the Im z from which `start` is accurate, scalar.
     """
 
-    start: Callable[..., tuple[Array, ...]]
+    start: Callable[[Array, Any], tuple[Array, ...]]
     residual: Callable[..., tuple[Array, ...]]
     margin: Callable[..., Array]
     height: Callable[..., Array]
@@ -72,11 +72,15 @@ def _physical_jvp(equations: Equations, primals: Any, tangents: Any) -> tuple[An
 def solved(
     equations: Equations, unknowns: tuple[Array, ...], z: Complex[Array, "..."], args: Any
 ) -> Bool[Array, "..."]:
-    """Whether the equations hold to the square root of rounding, elementwise.
+    """Whether Newton's next step is below the square root of rounding, elementwise.
 
     Where the path to z could not be followed, `physical` stops above z, and this is False.
     """
-    return _size(equations.residual(unknowns, z, args)) < float(jnp.finfo(z.dtype).eps) ** 0.5
+    residual = equations.residual(unknowns, z, args)
+    moves = _newton(equations, unknowns, z, args, tuple(-r for r in residual))
+    small = float(jnp.finfo(z.dtype).eps) ** 0.5
+    near = [jnp.abs(m) <= small * jnp.abs(y) for m, y in zip(moves, unknowns, strict=True)]
+    return functools.reduce(jnp.logical_and, near)
 
 
 def jacobian(
@@ -97,10 +101,6 @@ def sine(x: Complex[Array, "..."]) -> Array:
     return x.imag / jnp.where(size == 0, 1, size)
 
 
-def _size(residuals: tuple[Array, ...]) -> Array:
-    return functools.reduce(jnp.maximum, [jnp.abs(r) for r in residuals])
-
-
 def _newton(
     equations: Equations, unknowns: tuple[Array, ...], z: Array, args: Any, target: Any
 ) -> tuple[Array, ...]:
@@ -119,7 +119,10 @@ def _refine(
     def step(_: Array, unknowns: tuple[Array, ...]) -> tuple[Array, ...]:
         residual = equations.residual(unknowns, z, args)
         moves = _newton(equations, unknowns, z, args, tuple(-r for r in residual))
-        return tuple(y + move for y, move in zip(unknowns, moves, strict=True))
+        return tuple(
+            jnp.where(jnp.isfinite(move), y + move, y)
+            for y, move in zip(unknowns, moves, strict=True)
+        )
 
     return jax.lax.fori_loop(0, steps, step, unknowns)
 
@@ -151,7 +154,7 @@ def _follow(equations: Equations, z: Array, args: Any) -> tuple[Array, ...]:
             y * jnp.exp(dy * reciprocal(y) * stretch) for y, dy in zip(unknowns, slope, strict=True)
         )
         tried = _refine(equations, tried, at(below), args, _NEWTON_STEPS)
-        holds = _size(equations.residual(tried, at(below), args)) < eps**0.5
+        holds = solved(equations, tried, at(below), args)
         holds &= equations.margin(tried, at(below), args) > 0
         moving = height > end
         taken = holds & moving

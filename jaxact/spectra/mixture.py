@@ -111,7 +111,7 @@ def mixture_law(
 
 
 def _moments_at(act: Activation, bias: Array, scale: ArrayLike) -> tuple[Array, Array]:
-    """eta and zeta of f(. + bias)."""
+    """The eta and zeta of f(. + bias)."""
 
     def kinks(_: Any, *theta: Any) -> Array:
         at = act.kinks(*theta) if callable(act.kinks) else act.kinks
@@ -166,7 +166,9 @@ def _residual(unknowns: tuple[Array, ...], z: Array, args: _Types) -> tuple[Arra
     _, _, v, q = _factors(unknowns, args)
     a, again = _total(q, args.share * args.noise), _total(q, args.share * args.zeta)
     right = u * a + 1 + args.inverse_phi.astype(z.dtype) * v / (1 - v)
-    return b - again, jnp.log(u * z / right)
+    # u grows like 1 / z near an atom at 0, where B vanishes, and falls like 1 / z far out.
+    size = jax.lax.stop_gradient(1 + jnp.abs(z)).astype(z.dtype)
+    return size * u * (b - again), u * z - right
 
 
 def _margin(unknowns: tuple[Array, ...], z: Array, at: _Types) -> Array:

@@ -24,11 +24,15 @@ def _support(law: MixtureLaw) -> Support:
     still = jax.lax.stop_gradient(law)
     types, unit = types_of(still)
     eps = float(jnp.finfo(unit.dtype).eps)
-    lowest = 64 * eps
+    lowest = 1e4 * eps
     top = 2 * bound(types)
     ends = jnp.log(jnp.stack([lowest * top, top]))
     x = unit * jnp.exp(jnp.linspace(ends[0], ends[1], _GRID, dtype=unit.dtype))
-    on = density_of(still, x) > 0
+
+    def has_mass(x: Array) -> Array:
+        return x * density_of(still, x) > 4 * eps**0.5  # below is rounding, near an atom at 0
+
+    on = has_mass(x)
     most = min(2 * (law.eta.shape[0] + 1), _MOST)
     switches = jnp.concatenate([on[:1], on[1:] != on[:-1]])
     count = jnp.minimum(jnp.sum(switches, dtype=jnp.int32), most)
@@ -40,7 +44,7 @@ def _support(law: MixtureLaw) -> Support:
     def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = low + (high - low) / 2
-        rises = (density_of(still, middle) > 0) == on[place]
+        rises = has_mass(middle) == on[place]
         return jnp.where(rises, low, middle), jnp.where(rises, middle, high)
 
     around = (x[jnp.maximum(place - 1, 0)], x[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,10 @@ def outlier(
 ) -> Outlier:
     """The largest eigenvalue of Y Y^T / m, Y = f(W X), with the mean of f left in.
 
-    The mean mu is a perturbation of rank one, of strength theta^2 = n1 (mu^2 + 4 c^2 / n0) with
-    c = E (xi^2 - 1) f(s xi) / 2 from the fluctuating lengths of the rows of W and the columns of
-    X. The outlier solves lambda G(lambda) G_companion(lambda) = 1 / theta^2 (Benaych-Georges &
+    The mean is a perturbation of rank one, of strength
+    theta^2 = n1 (c_0^2 + (2 c_2^2 + sqrt(6) c_0 c_4) / n0), in `hermite_coefficients` of f: the
+    lengths of the rows of W and of the columns of X fluctuate, and the means with them. The
+    outlier solves lambda G(lambda) G_companion(lambda) = 1 / theta^2 (Benaych-Georges &
     Nadakuditi), which the rational curve of the law inverts: lambda = eta z(w) at
     w = psi theta^2 / eta. For large n1, lambda = theta^2 + (1 + n1 / m) eta + O(1 / n1).
     A single draw fluctuates about it by O(1), also with n1.
@@ -67,13 +69,13 @@ def outlier(
         >>> import jaxact
         >>> top = outlier(jaxact.get("relu"), n0=1000, n1=1333, m=2000)
         >>> round(float(top.value), 2), bool(top.separated)
-        (212.94, True)
+        (212.83, True)
     """
     for name, size in (("n0", n0), ("n1", n1), ("m", m)):
         checks.integer(name, size, 1)
     found, _ = prepared(law_of(act, phi=n0 / m, psi=n0 / n1, scale=scale))
-    mean, _, second = hermite_coefficients(act, 2, scale)
-    theta = n1 * (mean**2 + 2 * second**2 / n0)  # c = c_2 / sqrt(2)
+    mean, _, second, _, fourth = hermite_coefficients(act, 4, scale)
+    theta = n1 * (mean**2 + (2 * second**2 + math.sqrt(6) * mean * fourth) / n0)
     return _outlier(found, theta, edges(found).edges[-1])
 
 
