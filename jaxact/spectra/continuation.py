@@ -64,9 +64,10 @@ def physical(
 
 @physical.defjvp
 def _physical_jvp(equations: Equations, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    unknowns = physical(equations, *primals)
+    z, args = primals
+    unknowns = physical(equations, z, args)
     shift = jax.jvp(functools.partial(equations.residual, unknowns), primals, tangents)[1]
-    return unknowns, _newton(equations, unknowns, *primals, tuple(-s for s in shift))
+    return unknowns, _newton(equations, unknowns, z, args, tuple(-s for s in shift))
 
 
 def solved(
