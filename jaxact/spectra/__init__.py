@@ -9,6 +9,10 @@ float64: `jaxact.numerics.double` or `jax.enable_x64`.
 from __future__ import annotations
 
 from jaxact.spectra.covariance import kernel as kernel
+from jaxact.spectra.deep import deep_law as deep_law
+from jaxact.spectra.deep import second_moments as second_moments
+from jaxact.spectra.deep_ensemble import simulate_deep as simulate_deep
+from jaxact.spectra.deep_support import DeepLaw as DeepLaw
 from jaxact.spectra.descent import double_descent as double_descent
 from jaxact.spectra.design import Design as Design
 from jaxact.spectra.design import design as design
@@ -25,11 +29,16 @@ from jaxact.spectra.gaussian import moments as moments
 from jaxact.spectra.limit import Law as Law
 from jaxact.spectra.limit import SpectralLaw as SpectralLaw
 from jaxact.spectra.limit import law as law
+from jaxact.spectra.mixture import mixture_law as mixture_law
+from jaxact.spectra.mixture_support import MixtureLaw as MixtureLaw
 from jaxact.spectra.objectives import MinimiseTestError as MinimiseTestError
 from jaxact.spectra.objectives import MinimiseTrainingError as MinimiseTrainingError
 from jaxact.spectra.objectives import TargetMoments as TargetMoments
 from jaxact.spectra.optimum import OptimalRidge as OptimalRidge
 from jaxact.spectra.optimum import optimal_gamma as optimal_gamma
+from jaxact.spectra.outlier import Outlier as Outlier
+from jaxact.spectra.outlier import centred as centred
+from jaxact.spectra.outlier import outlier as outlier
 from jaxact.spectra.ridge import RidgeErrors as RidgeErrors
 from jaxact.spectra.ridge import test_error as test_error
 from jaxact.spectra.ridge import training_error as training_error

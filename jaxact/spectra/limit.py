@@ -94,7 +94,7 @@ def law(
             raise ValueError(
                 f"act must not be constant on Gaussian input, got eta = {eta:g} at mean {mean:g}"
             )
-    _check_values(made)
+    check_values(made)
     dtype = jnp.result_type(*jax.tree.leaves(made), float)
     leaves = (jnp.asarray(leaf, dtype) for leaf in jax.tree.leaves(made))
     return Law(*jnp.broadcast_arrays(*leaves))
@@ -121,7 +121,7 @@ def _prepared(law: Law, points: ArrayLike = 0.0) -> tuple[Law, Array]:
                 f"law.{name} must be a scalar, got shape {size}: "
                 "use jax.vmap over the leaves for a batch of laws"
             )
-    _check_values(law)
+    check_values(law)
     if checks.is_concrete(law.zeta) and float(law.zeta) == 0:
         law = NoLinearPart(*jax.tree.leaves(law))
     return in_one_precision(law, points)
@@ -135,13 +135,20 @@ def in_one_precision(law: LawKind, points: ArrayLike) -> tuple[LawKind, Array]:
     return cast, jnp.asarray(points, wide)
 
 
-def unit_parameters(law: Law) -> tuple[Array, Array, Array]:
+def floating(x: ArrayLike) -> Array:
+    """An array of floating dtype; integers in JAX's default one."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def unit_parameters(law: Any) -> tuple[Array, Array, Array]:
     """(s, phi, psi), s = zeta / eta clipped to [0, 1] with the full slope kept at both ends."""
     s = law.zeta / law.eta
     return jnp.where(s < 0, 0, jnp.where(s > 1, 1, s)), law.phi, law.psi
 
 
-def _check_values(law: Law) -> None:
+def check_values(law: Any) -> None:
+    """Raise `ValueError` unless eta, phi, psi > 0 and 0 <= zeta <= eta."""
     for name in ("eta", "phi", "psi"):
         checks.positive(f"law.{name}", getattr(law, name))
     checks.finite("law.zeta", law.zeta)

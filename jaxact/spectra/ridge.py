@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from jaxact.activation import Activation
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.spectra.limit import Law, law, prepared, unit_parameters
+from jaxact.spectra.limit import Law, SpectralLaw, law, prepared, unit_parameters
 from jaxact.spectra.resolvent import Resolvent, offset, resolvent
+from jaxact.spectra.transform import error_of
 
 
 @pytree()
@@ -31,7 +32,7 @@ class RidgeErrors:
 
 
 def training_error(
-    subject: Law | Activation | Callable[..., Any],
+    subject: SpectralLaw | Activation | Callable[..., Any],
     gamma: ArrayLike,
     *,
     noise: ArrayLike | None = None,
@@ -50,10 +51,11 @@ def training_error(
     those of `test_error`, a linear teacher plus noise, and E_train = (gamma tr Q / m)^2 E_test.
 
     Args:
-        subject: a `Law`, or an activation (or plain function) together with phi and psi.
+        subject: a law, or an activation (or plain function) together with phi and psi.
         gamma: ridge parameters >= 0, any shape, in the units of the features' variance eta; 0
-            is the limit from above (the least-squares solution of least norm).
-        noise: None, or the variance >= 0 of the noise beside the teacher, a scalar.
+            is the limit from above (the least-squares solution of least norm), of a `Law` only.
+        noise: None, or the variance >= 0 of the noise beside the teacher, a scalar; only with
+            a `Law` or an activation.
         phi: n0 / m > 0; only with an activation.
         psi: n0 / n1 > 0; only with an activation.
         scale: standard deviation of the pre-activations; only with an activation.
@@ -80,7 +82,7 @@ def training_error(
         >>> round(float(training_error(Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5), 1.0)), 4)
         0.4472
     """
-    if isinstance(subject, Law):
+    if isinstance(subject, SpectralLaw):
         if phi is not None or psi is not None:
             raise TypeError("phi and psi are part of the law: give them with an activation only")
         found = subject
@@ -88,6 +90,14 @@ def training_error(
         if phi is None or psi is None:
             raise TypeError("training_error of an activation needs phi= and psi=")
         found = law(subject, phi=phi, psi=psi, scale=scale)
+    if not isinstance(found, Law):
+        if noise is not None:
+            raise TypeError(
+                f"noise must be None for a {type(found).__name__}: its teacher's law "
+                "is known for one layer only"
+            )
+        checks.positive("gamma", gamma)
+        return error_of(*prepared(found, gamma))
     at, gamma, variance = law_arguments(found, gamma, 0.0 if noise is None else noise)
     return _memorisation(at, gamma) if noise is None else _teacher(at, gamma, variance).train
 

@@ -63,11 +63,19 @@ def _moment_of_layer(law: Law, k: int) -> Array:
     slope = jnp.concatenate([jnp.ones_like(s)[None], s * power[1:]])
     slope = slope * jnp.arange(1, k + 1, dtype=s.dtype)
     one = jnp.zeros_like(p).at[0].set(1)
-    step = _product(one + phi * p, one + psi * p)
-    series = jax.lax.fori_loop(0, k, lambda _, a: _product(a, step), slope)
+    step = multiply(one + phi * p, one + psi * p)
+    series = jax.lax.fori_loop(0, k, lambda _, a: multiply(a, step), slope)
     return law.eta**k * psi ** (1 - k) / k * series[k - 1]
 
 
-def _product(a: Array, b: Array) -> Array:
+def multiply(a: Array, b: Array) -> Array:
     """The product of two power series to the order of a."""
     return jnp.convolve(a, b, precision=jax.lax.Precision.HIGHEST)[: a.shape[0]]
+
+
+def series_inverse(series: Array) -> Array:
+    """1 / series for a power series that begins with 1; every step doubles the right terms."""
+    two = jnp.zeros_like(series).at[0].set(2)
+    steps = (series.shape[0] - 1).bit_length()
+    double = lambda _, x: multiply(x, two - multiply(series, x))  # noqa: E731
+    return jax.lax.fori_loop(0, steps, double, two / 2)

@@ -140,6 +140,10 @@ def _quintic(s: Array, phi: Array, psi: Array) -> tuple[Array, ...]:
 @atom_mass.register(Law)
 def _atom_of_layer(law: Law) -> Array:
     s, phi, psi = unit_parameters(law)
-    linear = 1 - s <= 8 * float(jnp.finfo(s.dtype).eps)
     rank = jnp.minimum(1, psi / phi)
-    return 1 - jnp.where(linear, jnp.minimum(rank, psi), rank)
+    return 1 - jnp.where(is_linear(s), jnp.minimum(rank, psi), rank)
+
+
+def is_linear(s: Array) -> Array:
+    """Whether zeta / eta is 1 to 8 roundings."""
+    return 1 - s <= 8 * float(jnp.finfo(s.dtype).eps)

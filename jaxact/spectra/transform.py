@@ -124,6 +124,19 @@ def _companion(law: Any, z: Array) -> Array:
 _density = jax.jit(density_of)
 
 
+@jax.jit
+def error_of(law: Any, gamma: Array) -> Array:
+    """The training error of a prepared law, -z^2 dG_companion / dz at z = -gamma."""
+
+    def factor(z: Array) -> Array:
+        z = as_complex(z)
+        return (z * transforms(law, z)[1]).real
+
+    z = -gamma
+    value, slope = jax.jvp(factor, (z,), (jnp.ones_like(z),))
+    return value - z * slope
+
+
 @transforms.register(Law)
 def _transforms(law: Law, z: Array) -> tuple[Array, Array]:
     w = on_curve(law, z)
