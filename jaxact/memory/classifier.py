@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from jaxact.activation import Activation
-from jaxact.memory.energy import EXACT, anchored, common
+from jaxact.memory.energy import anchored
 from jaxact.memory.interaction import (
     Interaction,
     Reals,
     Scalar,
     anonymous,
     as_interaction,
+    common,
     floating,
 )
+from jaxact.memory.packed import EXACT
 from jaxact.numerics import checks
 
 
