@@ -98,17 +98,8 @@ plt.show()
 
 
 # %%
-def distribution(law, points=2000):
-    """x and the limiting distribution function on it, the atom included."""
-    top = float(ja.spectra.edges(law).edges[-1])
-    t = np.linspace(0, 1, points)
-    rho = np.asarray(ja.spectra.density(law, top * t**2)) * 2 * top * t
-    mass = np.concatenate([[0], np.cumsum((rho[1:] + rho[:-1]) / 2 * np.diff(t))])
-    return top * t**2, mass + float(ja.spectra.atom(law))
-
-
 def kolmogorov(eigenvalues, law):
-    at = np.interp(eigenvalues, *distribution(law))
+    at = np.asarray(ja.spectra.cdf(law, np.asarray(eigenvalues)))
     rank = np.arange(len(eigenvalues) + 1) / len(eigenvalues)
     return max(abs(at - rank[1:]).max(), abs(at - rank[:-1]).max())
 
@@ -160,6 +151,54 @@ for i, alpha in enumerate(alphas):
 # these widths: its limit is close to the law of layer 1, and at finite width even $\zeta = 0$
 # drifts with depth.
 #
+# ## Depth, exactly
+# The law of layer $l$ is the free multiplicative convolution of Marchenko-Pastur with
+# $(1 - b^2) + b^2 \mu_{l-1}$, $b^2 = \zeta / \eta$ (Fan & Wang 2020), so the drift of figure 1 has
+# a limit that can be computed. Mixed populations of neurons with random biases have a law too.
+
+# %%
+n0 = 300 if QUICK else 900
+n1, m = round(n0 / 1.5), n0
+depths = (1, 3) if QUICK else (1, 3, 10)
+fig, axes = plt.subplots(1, 3, figsize=(12, 3.6))
+for axis, alpha in zip(axes, (-0.5, 0.0), strict=False):
+    act = ja.get("f_alpha", alpha)
+    for depth, colour in zip(depths, COLOURS[::2], strict=False):
+        law = ja.spectra.deep_law(act, phi=n0 / m, psi=np.full(depth, n0 / n1))
+        found = ja.spectra.simulate_deep(
+            jax.random.key(depth), act, n0=n0, widths=(n1,) * depth, m=m
+        )
+        edges = ja.spectra.edges(law)
+        top = float(edges.edges[-1])
+        x = np.geomspace(max(float(edges.edges[0]) / 1.5, top / 1e4), 1.3 * top, 400)
+        axis.plot(x, x * ja.spectra.density(law, x), color=colour, label=f"layer {depth}")
+        bins = np.geomspace(x[0], x[-1], 40)
+        counts, _ = np.histogram(found, bins)
+        axis.stairs(counts / n1 / np.diff(np.log(bins)), bins, color=colour, alpha=0.5)
+        off = kolmogorov(found, law)
+        print(f"f_alpha, alpha = {alpha}, layer {depth}: distance of one draw {off:.3f}")
+    axis.set(title=rf"$\alpha = {alpha:g}$", xscale="log", xlabel="eigenvalue x")
+    axis.legend(frameon=False)
+axes[0].set_ylabel("density of log x")
+acts, weights, bias = (ja.get("relu"), ja.activation(lambda x: jnp.tanh(3 * x))), (0.5, 0.5), 0.7
+law = ja.spectra.mixture_law(acts, weights, phi=1.0, psi=1.5, bias_std=bias)
+keys = jax.random.split(jax.random.key(7), 3)
+y = jax.random.normal(keys[0], (n1, n0)) / n0**0.5 @ jax.random.normal(keys[1], (n0, m))
+y = y + bias * jax.random.normal(keys[2], (n1, 1))
+half = n1 // 2
+y = jnp.concatenate([acts[0](y[:half]), acts[1](y[half:])])
+y = y - y.mean(axis=1, keepdims=True)
+found = np.linalg.eigvalsh(np.asarray(y @ y.T / m))
+x = np.geomspace(found[0] / 1.5, 1.3 * found[-1], 400)
+bins = np.geomspace(x[0], x[-1], 40)
+counts, _ = np.histogram(found, bins)
+axes[2].stairs(counts / n1 / np.diff(np.log(bins)), bins, fill=True, color="0.8")
+axes[2].plot(x, x * ja.spectra.density(law, x), color=COLOURS[2])
+axes[2].set(title="relu and tanh(3x), random biases", xscale="log", xlabel="eigenvalue x")
+fig.tight_layout()
+plt.show()
+
+# %% [markdown]
 # ## Figure 2 of the paper: memorisation
 # The training error of ridge regression on random features with noise labels, against the ridge
 # parameter, for $\beta = \log_{10}(\eta / \zeta - 1)$; $\beta = -\infty$ is a linear network.
@@ -315,7 +354,9 @@ log_gamma = jnp.log(0.1)
 @jax.value_and_grad
 def error(log_gamma):
     gamma = jnp.exp(log_gamma)
-    return ja.spectra.fixed_data(ja.get("relu"), x, y, n1=2.0 * m, gamma=gamma, test=test).test_error
+    return ja.spectra.fixed_data(
+        ja.get("relu"), x, y, n1=2.0 * m, gamma=gamma, test=test
+    ).test_error
 
 
 for _ in range(4 if QUICK else 15):
@@ -323,3 +364,121 @@ for _ in range(4 if QUICK else 15):
     log_gamma = log_gamma - 2 * slope / value
 best = float(jnp.exp(log_gamma))
 print(f"relu, n1 = 2 m: test error {float(value):.4f} at gamma = {best:.4f}")
+
+# %% [markdown]
+# ## Designing an activation
+#
+# The limiting law knows an activation through `eta` and `zeta` only, and everything built on it
+# is differentiable. So an activation can be chosen: take a family, an objective, and descend.
+
+# %% [markdown]
+# ### A spline without a linear part
+#
+# `zeta = 0` under `eta = 1`, from a piecewise linear start that looks like a relu. The knots are
+# kinks, so the Gaussian moments are exact. The spectrum of the designed layer should then be that
+# of a plain Marchenko-Pastur matrix, and its features should memorise best.
+
+# %%
+SIZE, DRAWS = (120, 2) if QUICK else (800, 16)
+knots = np.linspace(-2.5, 2.5, 9)
+start = ja.spectra.spline(knots, np.maximum(knots, 0) + 0.1 * np.sin(2 * knots))
+found = ja.spectra.design(start, ja.spectra.TargetMoments(zeta=0.0, eta=1.0))
+designed = ja.spectra.standard(found.act)
+reached = ja.spectra.moments(designed)
+print(
+    f"converged {bool(found.converged)} in {int(found.steps)} steps:",
+    f"eta = {float(reached.eta):.6f}, zeta = {float(reached.zeta):.1e}",
+)
+
+# %%
+n0, n1, m = SIZE // 2, round(SIZE / 1.5), SIZE
+key = jax.random.key(0)
+first, second = jax.random.split(key)
+eigenvalues = np.asarray(ja.spectra.simulate(first, designed, n0=n0, n1=n1, m=m))
+law = ja.spectra.Law(eta=1.0, zeta=0.0, phi=n0 / m, psi=n0 / n1)
+top = float(ja.spectra.edges(law).edges[-1])
+x = np.linspace(1e-3, 1.1 * top, 400)
+gammas = np.logspace(-3, 1, 9)
+
+fig, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+grid = np.linspace(-3.5, 3.5, 200)
+axes[0].plot(grid, start(grid), "--", label="start")
+axes[0].plot(grid, designed(grid), label="designed")
+axes[0].set_title("the activation")
+axes[1].hist(eigenvalues, 40, density=True, alpha=0.4, label="one simulated layer")
+axes[1].plot(x, ja.spectra.density(law, x), label="zeta = 0")
+axes[1].set_title("the spectrum of its features")
+for act, name in ((designed, "designed"), (ja.spectra.standard(ja.get("relu")), "relu")):
+    at = ja.spectra.law(act, phi=n0 / m, psi=n0 / n1)
+    line = axes[2].semilogx(gammas, ja.spectra.training_error(at, gammas), label=name)[0]
+    dots = ja.spectra.simulate_training_error(second, act, n0=n0, n1=n1, m=m, gamma=gammas)
+    axes[2].plot(gammas, dots, "o", color=line.get_color())
+axes[2].set_title("training error on noise (dots: simulated)")
+axes[2].set_xlabel("gamma / eta")
+for ax in axes:
+    ax.legend(frameon=False)
+fig.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ### The activation that predicts best
+#
+# A linear teacher with noise, `n0 = m`, twice as many neurons, and a ridge that is too small.
+# A linear layer overfits (its own peak is at `n0 = m`), a layer without a linear part cannot see
+# the teacher. In between lies an optimum: the nonlinear part of the features acts as a ridge.
+
+# %%
+sizes = {"phi": 1.0, "psi": 0.5, "noise": 0.25}
+aim = ja.spectra.MinimiseTestError(gamma=1e-3, **sizes)
+best = ja.spectra.design(ja.get("hermite", (0.0, 0.5, 0.6, 0.3)), aim)
+contenders = {
+    name: ja.get(name) for name in (("relu",) if QUICK else ("identity", "tanh", "relu", "abs"))
+}
+contenders["designed"] = best.act
+
+shares = np.linspace(0, 1, 101)
+laws = ja.spectra.Law(np.ones(101), shares, np.full(101, 1.0), np.full(101, 0.5))
+curve = jax.vmap(lambda at: ja.spectra.test_error(at, 1e-3, noise=0.25))(laws)
+tuned = jax.vmap(lambda at: ja.spectra.optimal_gamma(at, noise=0.25).error)(laws)
+fig, ax = plt.subplots(figsize=(5.5, 3.6))
+ax.semilogy(shares, curve, label="gamma = 0.001 eta")
+ax.semilogy(shares, tuned, "--", label="the best ridge")
+for name, act in contenders.items():
+    at = ja.spectra.moments(act)
+    ax.plot(float(at.zeta / at.eta), float(aim(act)), "o", label=name)
+ax.set_xlabel("zeta / eta")
+ax.set_ylabel("test error")
+ax.legend(frameon=False)
+print({name: round(float(aim(act)), 4) for name, act in contenders.items()})
+
+# %% [markdown]
+# ### Double descent
+#
+# The same activations over the number of neurons, with simulated layers as dots. Without enough
+# ridge the error peaks where the features just interpolate, at `n1 = m`.
+
+# %%
+widths = np.geomspace(0.1, 10, 121)
+m, n0 = SIZE, SIZE // 2
+some = (0.5, 1.0, 2.0) if QUICK else (0.3, 0.6, 1.0, 1.6, 3.0)
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+for name in ("tanh",) if QUICK else ("tanh", "relu"):
+    act = ja.spectra.standard(ja.get(name))
+    theory = ja.spectra.double_descent(act, widths, phi=n0 / m, gamma=1e-3, noise=0.25)
+
+    def draws(width, act=act):
+        keys = jax.random.split(jax.random.key(1), DRAWS)
+        draw = lambda key: ja.spectra.simulate_test_error(
+            key, act, n0=n0, n1=round(width * m), m=m, gamma=1e-3, noise=0.25
+        )
+        return jax.tree.map(lambda e: float(jnp.mean(e)), jax.lax.map(draw, keys))
+
+    simulated = [draws(width) for width in some]
+    for ax, part in zip(axes, ("test", "train")):
+        line = ax.loglog(widths, getattr(theory, part), label=name)[0]
+        ax.plot(some, [getattr(e, part) for e in simulated], "o", color=line.get_color())
+        ax.set_title(f"{part} error")
+        ax.set_xlabel("n1 / m")
+        ax.legend(frameon=False)
+fig.tight_layout()
+plt.show()
