@@ -9,6 +9,7 @@ import sys
 from typing import Annotated, Any
 
 import jax
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -170,6 +171,70 @@ def _print_counterexample(console: Console, x: Any, y: Any, confirmed: bool) -> 
         console.print(f"{name}: {shown}{rest}", highlight=False)
     by = "float64 and onnxruntime" if confirmed else "float64 (onnxruntime is not installed)"
     console.print(f"checked by {by}", highlight=False)
+
+
+@app.command()
+def spectrum(
+    name: Annotated[str, typer.Argument(metavar="ACT", help="As for `jaxact card`.")],
+    phi: Annotated[float, typer.Option(help="n0 / m, inputs per sample.")] = 0.5,
+    psi: Annotated[float, typer.Option(help="n0 / n1, inputs per neuron.")] = 0.75,
+    scale: Annotated[float, typer.Option(help="Standard deviation of the pre-activations.")] = 1.0,
+    depth: Annotated[int, typer.Option(help="Layers, all with this psi.")] = 1,
+    noise: Annotated[
+        float, typer.Option(help="Label noise of the linear teacher, a variance.")
+    ] = 0.25,
+) -> None:
+    """What a random layer with this activation does to eigenvalues, and how it memorises."""
+    from jaxact.card import resolve
+    from jaxact.numerics import double
+
+    cache_compilations()
+    act = resolve(name)
+    table = Table(title=f"{act.name}, phi = {phi:g}, psi = {psi:g}", show_header=False)
+    for label, value in double(_spectrum)(act, phi, psi, scale, depth, noise):
+        table.add_row(label, value)
+    Console().print(table)
+
+
+def _spectrum(
+    act: Any, phi: float, psi: float, scale: float, depth: int, noise: float
+) -> list[tuple[str, str]]:
+    from jaxact import spectra
+    from jaxact.numerics import checks
+
+    checks.integer("depth", depth, 1)
+    moments = spectra.moments(act, scale)
+    law = spectra.law(act, phi=phi, psi=psi, scale=scale)
+    eta = float(law.eta)
+    rows = [(label, f"{float(getattr(moments, label)):.8g}") for label in ("mean", "eta", "zeta")]
+    if depth > 1:
+        last: Any = spectra.deep_law(act, phi=phi, psi=np.full(depth, psi), scale=scale)
+        eta = float(last.eta[-1])
+    else:
+        last = law
+    support = spectra.edges(last)
+    edges = np.asarray(support.edges)[: int(support.count)].reshape(-1, 2)
+    bands = " and ".join(f"[{low:.6g}, {high:.6g}]" for low, high in edges)
+    rows += [
+        ("support" if depth == 1 else f"support, layer {depth}", bands),
+        ("atom at 0", f"{float(spectra.atom(last)):.6g}"),
+        *(
+            (
+                f"training error on noise, ridge {g:g} eta",
+                f"{float(spectra.training_error(last, g * eta)):.6g}",
+            )
+            for g in (1e-3, 1e-1)
+        ),
+    ]
+    if depth == 1:
+        best = spectra.optimal_gamma(law, noise=noise)
+        rows.append(
+            (
+                f"least test error, noise {noise:g}",
+                f"{float(best.error):.6g} at ridge {float(best.gamma) / eta:.4g} eta",
+            )
+        )
+    return rows
 
 
 @app.command()
