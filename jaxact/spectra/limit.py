@@ -109,7 +109,7 @@ _SLACK = 1e-6  # of eta: what rounding in float32 quadrature may leave of 0 <= z
 @functools.singledispatch
 def prepared(law: Any, points: ArrayLike = 0.0) -> tuple[Any, Array]:
     """A checked law and points, as arrays of one precision (that of the inputs)."""
-    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
 
 
 @prepared.register(Law)

@@ -148,8 +148,11 @@ def law_arguments(law: Law, gamma: ArrayLike, noise: ArrayLike) -> tuple[Law, Ar
     checks.non_negative("gamma", gamma)
     checks.non_negative("noise", noise)
     checks.shape("noise", noise, ())
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a jaxact.spectra.Law, of one layer, got {type(law).__name__}")
     law, points = prepared(law, jnp.asarray(gamma))
-    return law, points, jnp.asarray(noise, points.dtype)
+    # One kernel for all values: on this half line zeta = 0 has no shorter way.
+    return Law(law.eta, law.zeta, law.phi, law.psi), points, jnp.asarray(noise, points.dtype)
 
 
 def error_on_fresh_data(at: Resolvent, phi: Array, psi: Array, noise: Array) -> Array:

@@ -44,7 +44,7 @@ def moment(law: SpectralLaw, k: int) -> Float[Array, ""]:
 @functools.singledispatch
 def moment_of(law: Any, k: int) -> Array:
     """The k-th moment of a prepared law."""
-    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
 
 
 @functools.partial(jax.jit, static_argnames="k")

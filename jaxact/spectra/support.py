@@ -77,13 +77,13 @@ def atom(law: SpectralLaw) -> Float[Array, ""]:
 @functools.singledispatch
 def support(law: Any) -> Support:
     """The support of a prepared law."""
-    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
 
 
 @functools.singledispatch
 def atom_mass(law: Any) -> Array:
     """The mass at 0 of a prepared law."""
-    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
 
 
 @jax.jit

@@ -100,7 +100,7 @@ def density(law: SpectralLaw, x: ArrayLike) -> Float[Array, "..."]:
 @functools.singledispatch
 def transforms(law: Any, z: Array) -> tuple[Array, Array]:
     """G and the companion's G of a prepared law at complex z."""
-    raise TypeError(f"law must be a law of jaxact.spectra, got {law!r}")
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
 
 
 def density_of(law: Any, x: Array) -> Array:
