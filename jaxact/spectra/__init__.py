@@ -31,6 +31,9 @@ from jaxact.spectra.limit import SpectralLaw as SpectralLaw
 from jaxact.spectra.limit import law as law
 from jaxact.spectra.mixture import mixture_law as mixture_law
 from jaxact.spectra.mixture_support import MixtureLaw as MixtureLaw
+from jaxact.spectra.ntk import TangentLaw as TangentLaw
+from jaxact.spectra.ntk import ntk_law as ntk_law
+from jaxact.spectra.ntk import simulate_ntk as simulate_ntk
 from jaxact.spectra.objectives import MinimiseTestError as MinimiseTestError
 from jaxact.spectra.objectives import MinimiseTrainingError as MinimiseTrainingError
 from jaxact.spectra.objectives import TargetMoments as TargetMoments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -122,14 +123,16 @@ def _moments_at(act: Activation, bias: Array, scale: ArrayLike) -> tuple[Array, 
     return found.eta, found.zeta
 
 
-class _Types(NamedTuple):
+class Types(NamedTuple):
     """Parameters of the equations; those of the types are (k,).
 
     With Q = (z - Y^T Y / m)^-1, x = tr Q / m and t = tr (X^T X / n0) Q / m, the factor of type j
     is q_j = z G_j = 1 / (1 - (eta_j - zeta_j) x - zeta_j t), and Q is as good as
     (z - A - B K_0)^-1, K_0 = X^T X / n0 of Marchenko-Pastur law,
 
-        A = c sum_j weights_j q_j (eta_j - zeta_j),   B = c sum_j weights_j q_j zeta_j,  c = n1 / m.
+        A = A_0 + c sum_j weights_j q_j (eta_j - zeta_j),   B = B_0 + c sum_j weights_j q_j zeta_j,
+
+    c = n1 / m. A_0 and B_0 are 0 for a layer; the tangent kernel adds A_0 + B_0 K_0 to Y^T Y / m.
 
     The unknowns are u = t (1 - u B) and B: with v = u B the companion's value of K_0,
 
@@ -140,9 +143,11 @@ class _Types(NamedTuple):
     zeta: Array
     share: Array  # c weights_j
     inverse_phi: Array
+    shift: Array  # A_0
+    lift: Array  # B_0
 
 
-def _factors(unknowns: tuple[Array, ...], at: _Types) -> tuple[Array, ...]:
+def solution(unknowns: tuple[Array, ...], at: Types) -> tuple[Array, ...]:
     """x, t, v and the q_j on a last axis of their own."""
     u, b = unknowns
     noise, zeta, inverse_phi = (row.astype(u.dtype) for row in (at.noise, at.zeta, at.inverse_phi))
@@ -153,26 +158,28 @@ def _factors(unknowns: tuple[Array, ...], at: _Types) -> tuple[Array, ...]:
     return x, t, v, q
 
 
-def _total(q: Array, weights: Array) -> Array:
+def total(q: Array, weights: Array) -> Array:
+    """The sum over the types, on the last axis of q."""
     return jnp.matmul(q, weights.astype(q.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
-def _start(z: Array, at: _Types) -> tuple[Array, ...]:
-    return 1 / z, jnp.full_like(z, jnp.sum(at.share * at.zeta))
+def _start(z: Array, at: Types) -> tuple[Array, ...]:
+    return 1 / z, jnp.full_like(z, at.lift + jnp.sum(at.share * at.zeta))
 
 
-def _residual(unknowns: tuple[Array, ...], z: Array, args: _Types) -> tuple[Array, ...]:
+def _residual(unknowns: tuple[Array, ...], z: Array, args: Types) -> tuple[Array, ...]:
     u, b = unknowns
-    _, _, v, q = _factors(unknowns, args)
-    a, again = _total(q, args.share * args.noise), _total(q, args.share * args.zeta)
+    _, _, v, q = solution(unknowns, args)
+    a = args.shift.astype(z.dtype) + total(q, args.share * args.noise)
+    again = args.lift.astype(z.dtype) + total(q, args.share * args.zeta)
     right = u * a + 1 + args.inverse_phi.astype(z.dtype) * v / (1 - v)
     # u grows like 1 / z near an atom at 0, where B vanishes, and falls like 1 / z far out.
     size = jax.lax.stop_gradient(1 + jnp.abs(z)).astype(z.dtype)
     return size * u * (b - again), u * z - right
 
 
-def _margin(unknowns: tuple[Array, ...], z: Array, at: _Types) -> Array:
-    x, t, v, q = _factors(unknowns, at)
+def _margin(unknowns: tuple[Array, ...], z: Array, at: Types) -> Array:
+    x, t, v, q = solution(unknowns, at)
     signs = jnp.minimum(-sine(x), -sine(t))
     signs = jnp.minimum(signs, -sine(q * reciprocal(z)[..., None]).min(axis=-1))
     inner = v * (1 - v) * reciprocal(1 - v + at.inverse_phi.astype(z.dtype) * v)
@@ -182,24 +189,31 @@ def _margin(unknowns: tuple[Array, ...], z: Array, at: _Types) -> Array:
     return jnp.minimum(signs, jnp.where(v == 0, 1, inner))
 
 
-def _height(at: _Types) -> Array:
+def _height(at: Types) -> Array:
     return 8 * bound(at)
 
 
-def bound(at: _Types) -> Array:
+def bound(at: Types) -> Array:
     """Of the spectrum, where the largest variance is 1."""
-    return ((1 + jnp.sqrt(at.inverse_phi)) * (1 + jnp.sqrt(jnp.sum(at.share)))) ** 2
+    data = (1 + jnp.sqrt(at.inverse_phi)) ** 2
+    return data * ((1 + jnp.sqrt(jnp.sum(at.share))) ** 2 + at.lift) + at.shift
 
 
 MIXTURE = Equations(_start, _residual, _margin, _height)
 
 
-def types_of(law: MixtureLaw) -> tuple[_Types, Array]:
-    """The parameters in units of the largest eta, and that eta."""
+@functools.singledispatch
+def types_of(law: Any) -> tuple[Types, Array]:
+    """The parameters of a law's equations in some unit of its eigenvalues, and that unit."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
+
+
+@types_of.register(MixtureLaw)
+def _types_of(law: MixtureLaw) -> tuple[Types, Array]:
     unit = jax.lax.stop_gradient(jnp.max(law.eta))
     zeta = jnp.clip(law.zeta, 0, law.eta) / unit
-    types = _Types(law.eta / unit - zeta, zeta, law.weights * (law.phi / law.psi), 1 / law.phi)
-    return types, unit
+    share, none = law.weights * (law.phi / law.psi), jnp.zeros_like(law.phi)
+    return Types(law.eta / unit - zeta, zeta, share, 1 / law.phi, none, none), unit
 
 
 @prepared.register(MixtureLaw)
@@ -221,8 +235,8 @@ def _prepared(law: MixtureLaw, points: ArrayLike = 0.0) -> tuple[MixtureLaw, Arr
 def _transforms(law: MixtureLaw, z: Array) -> tuple[Array, Array]:
     types, unit = types_of(law)
     unit = unit.astype(z.dtype)
-    x, _, _, q = _factors(physical(MIXTURE, z / unit, types), types)
-    return _total(q, law.weights) / z, x / unit
+    x, _, _, q = solution(physical(MIXTURE, z / unit, types), types)
+    return total(q, law.weights) / z, x / unit
 
 
 @atom_mass.register(MixtureLaw)
@@ -236,25 +250,33 @@ def _atom(law: MixtureLaw) -> Array:
 
 @moment_of.register(MixtureLaw)
 def _moment(law: MixtureLaw, k: int) -> Array:
-    """By series in 1 / z: every round of the equations makes one more term right."""
     types, unit = types_of(law)
-    one = jnp.zeros(k + 1, unit.dtype).at[0].set(1)
+    _, q = solution_series(types, k)
+    return unit**k * total(q.T, law.weights)[k]
 
-    def factors(u: Array, b: Array) -> Array:
+
+def solution_series(types: Types, k: int) -> tuple[Array, Array]:
+    """Series in 1 / z to order k, x (k + 1,) and the q_j (types, k + 1).
+
+    Every round of the equations makes one more term right.
+    """
+    one = jnp.zeros(k + 1, types.share.dtype).at[0].set(1)
+
+    def factors(u: Array, b: Array) -> tuple[Array, Array]:
         v = multiply(u, b)
         x = multiply(u, series_inverse(one - v + types.inverse_phi * v))
         t = multiply(u, series_inverse(one - v))
         d = types.noise[:, None] * x[None] + types.zeta[:, None] * t[None]
-        return jax.vmap(series_inverse)(one[None] - d)
+        return x, jax.vmap(series_inverse)(one[None] - d)
 
     def round_(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         u, b = state
-        q = factors(u, b)
-        a = _total(q.T, types.share * types.noise)
+        _, q = factors(u, b)
+        a = types.shift * one + total(q.T, types.share * types.noise)
         v = multiply(u, b)
         right = multiply(u, a) + one + types.inverse_phi * multiply(v, series_inverse(one - v))
-        return jnp.roll(right, 1).at[0].set(0), _total(q.T, types.share * types.zeta)
+        again = types.lift * one + total(q.T, types.share * types.zeta)
+        return jnp.roll(right, 1).at[0].set(0), again
 
-    start = (0 * one, one * jnp.sum(types.share * types.zeta))
-    u, b = jax.lax.fori_loop(0, k + 1, round_, start)
-    return unit**k * _total(factors(u, b).T, law.weights)[k]
+    start = (0 * one, one * (types.lift + jnp.sum(types.share * types.zeta)))
+    return factors(*jax.lax.fori_loop(0, k + 1, round_, start))

@@ -19,8 +19,11 @@ _MOST = 16  # edges
 
 
 @support.register(MixtureLaw)
-def _support(law: MixtureLaw) -> Support:
-    """Bands and gaps that are narrower than 1.4 % of their place may be missed."""
+def searched_support(law: Any) -> Support:
+    """The support of a law of `jaxact.spectra.mixture`'s equations.
+
+    Bands and gaps that are narrower than 1.4 % of their place may be missed.
+    """
     still = jax.lax.stop_gradient(law)
     types, unit = types_of(still)
     eps = float(jnp.finfo(unit.dtype).eps)
@@ -33,7 +36,7 @@ def _support(law: MixtureLaw) -> Support:
         return x * density_of(still, x) > 4 * eps**0.5  # below is rounding, near an atom at 0
 
     on = has_mass(x)
-    most = min(2 * (law.eta.shape[0] + 1), _MOST)
+    most = min(2 * (types.share.shape[0] + 1), _MOST)
     switches = jnp.concatenate([on[:1], on[1:] != on[:-1]])
     count = jnp.minimum(jnp.sum(switches, dtype=jnp.int32), most)
     place = jnp.argsort(~switches, stable=True)[
@@ -54,7 +57,7 @@ def _support(law: MixtureLaw) -> Support:
     return Support(jnp.where(hard, 0, _moved(law, outside, ~hard)), count)
 
 
-def _moved(law: MixtureLaw, x: Float[Array, " k"], soft: Array) -> Float[Array, " k"]:
+def _moved(law: Any, x: Float[Array, " k"], soft: Array) -> Float[Array, " k"]:
     """The edges x with their derivatives in the law.
 
     At an edge the Jacobian is singular; its left null vector l makes the unknowns' own motion

@@ -117,7 +117,7 @@ def centred(act: Activation | Callable[..., Any], scale: ArrayLike = 1.0) -> Act
     def fn(x: Float[Array, "..."], s: Any, *theta: Any) -> Float[Array, "..."]:
         at = act.replace(*theta)
         value = at(x)
-        return value - at.moments(s).mean.astype(value.dtype)
+        return value - jnp.asarray(at.moments(s).mean, value.dtype)
 
     kinks = act.kinks
     moving = (lambda _, *theta: kinks(*theta)) if callable(kinks) else kinks
