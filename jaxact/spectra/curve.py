@@ -30,6 +30,7 @@ _ABERTH_STEPS = 24  # at most; nearly all laws need 4 to 10
 # cubic term, height^1.5, stays below the new height. Newton steps at height 0 follow.
 _LADDER = (1e-2, 1e-5, 0.0)
 _NEWTON_STEPS = 3
+_BLOCK = 2048  # points at a time on a CPU, so that the four roots stay in its cache
 
 
 def quartic_parts(s: Any, phi: Any, psi: Any) -> tuple[Any, Any, Any, Any]:
@@ -66,6 +67,20 @@ def branch(
         w of z's shape. Derivatives are implicit in all four arguments and may be taken again;
         at an edge of the support, where they are infinite, they are set to 0.
     """
+    if z.size <= _BLOCK:
+        return _solve(z, s, phi, psi)
+    return jax.lax.platform_dependent(z, s, phi, psi, cpu=_solve_in_blocks, default=_solve)
+
+
+def _solve_in_blocks(z: Array, s: Array, phi: Array, psi: Array) -> Array:
+    blocks = -(-z.size // _BLOCK)
+    length = -(-z.size // blocks)
+    padded = jnp.pad(z.reshape(-1), (0, blocks * length - z.size), mode="edge")
+    found = jax.lax.map(lambda part: _solve(part, s, phi, psi), padded.reshape(blocks, length))
+    return found.reshape(-1)[: z.size].reshape(z.shape)
+
+
+def _solve(z: Array, s: Array, phi: Array, psi: Array) -> Array:
     eps = float(jnp.finfo(z.dtype).eps)
     below = z.imag < 0
     upper = jnp.where(below, jnp.conj(z), z)
