@@ -86,15 +86,16 @@ def _solve(z: Array, s: Array, phi: Array, psi: Array) -> Array:
     upper = jnp.where(below, jnp.conj(z), z)
     lift = 1e-7 if eps < 1e-10 else 1e-4
 
-    # In u = w / unit all coefficients are of order one, so no power overflows.
+    # In u = w / unit all coefficients are of order one, so no power overflows. They are real: to
+    # divide them as complex numbers would cost more than a sweep over the roots.
     unit = _unit(z, phi, psi)
-    s, phi, psi, unit = (x.astype(z.dtype) for x in (s, phi, psi, unit))
-    parts = _scaled_parts(s, phi, psi, unit)
-    t = s / unit
+    parts = tuple(part.astype(z.dtype) for part in _scaled_parts(s, phi, psi, unit))
+    t = (s / unit).astype(z.dtype)
 
     def at_height(height: Any) -> Array:
         floor = (lift * height * jnp.abs(upper)).astype(upper.real.dtype)
-        return psi * jax.lax.complex(upper.real, jnp.maximum(upper.imag, floor)) / unit
+        imag = jnp.maximum(upper.imag, floor)
+        return jax.lax.complex(psi * upper.real / unit, psi * imag / unit)
 
     y = at_height(1.0)
     u = _select(monic_roots(_coefficients(y, t, *parts), _ABERTH_STEPS), y, t, *parts)
@@ -103,7 +104,7 @@ def _solve(z: Array, s: Array, phi: Array, psi: Array) -> Array:
     on_axis = upper.imag == 0
     real = on_axis & (jnp.abs(u.imag) <= 16 * eps * jnp.abs(u))
     imag = jnp.where(real, 0, jnp.where(on_axis, jnp.abs(u.imag), u.imag))
-    w = unit * jax.lax.complex(u.real, imag)
+    w = jax.lax.complex(unit * u.real, unit * imag)
     return jnp.where(below, jnp.conj(w), w)
 
 
