@@ -134,6 +134,8 @@ def _starting_points(coefficients: tuple[Array, ...]) -> tuple[Array, ...]:
             slope = steepest if slope is None else jnp.minimum(slope, steepest)
         assert slope is not None  # noqa: S101
         angle = 0.7 + 2 * math.pi * k / degree
-        radius = jnp.exp(jnp.maximum(slope, floor))
+        # A root at exactly 0, of any multiplicity, starts there and stays.
+        tail = functools.reduce(jnp.maximum, sizes[k - 1 :])
+        radius = jnp.where(tail == 0, 0, jnp.exp(jnp.maximum(slope, floor)))
         points.append(jax.lax.complex(radius * math.cos(angle), radius * math.sin(angle)))
     return tuple(points)

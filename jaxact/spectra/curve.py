@@ -30,6 +30,7 @@ _ABERTH_STEPS = 24  # at most; nearly all laws need 4 to 10
 # cubic term, height^1.5, stays below the new height. Newton steps at height 0 follow.
 _LADDER = (1e-2, 1e-5, 0.0)
 _NEWTON_STEPS = 3
+_BLOCK = 2048  # points at a time on a CPU, so that the four roots stay in its cache
 
 
 def quartic_parts(s: Any, phi: Any, psi: Any) -> tuple[Any, Any, Any, Any]:
@@ -66,20 +67,35 @@ def branch(
         w of z's shape. Derivatives are implicit in all four arguments and may be taken again;
         at an edge of the support, where they are infinite, they are set to 0.
     """
+    if z.size <= _BLOCK:
+        return _solve(z, s, phi, psi)
+    return jax.lax.platform_dependent(z, s, phi, psi, cpu=_solve_in_blocks, default=_solve)
+
+
+def _solve_in_blocks(z: Array, s: Array, phi: Array, psi: Array) -> Array:
+    blocks = -(-z.size // _BLOCK)
+    length = -(-z.size // blocks)
+    padded = jnp.pad(z.reshape(-1), (0, blocks * length - z.size), mode="edge")
+    found = jax.lax.map(lambda part: _solve(part, s, phi, psi), padded.reshape(blocks, length))
+    return found.reshape(-1)[: z.size].reshape(z.shape)
+
+
+def _solve(z: Array, s: Array, phi: Array, psi: Array) -> Array:
     eps = float(jnp.finfo(z.dtype).eps)
     below = z.imag < 0
     upper = jnp.where(below, jnp.conj(z), z)
     lift = 1e-7 if eps < 1e-10 else 1e-4
 
-    # In u = w / unit all coefficients are of order one, so no power overflows.
+    # In u = w / unit all coefficients are of order one, so no power overflows. They are real: to
+    # divide them as complex numbers would cost more than a sweep over the roots.
     unit = _unit(z, phi, psi)
-    s, phi, psi, unit = (x.astype(z.dtype) for x in (s, phi, psi, unit))
-    parts = _scaled_parts(s, phi, psi, unit)
-    t = s / unit
+    parts = tuple(part.astype(z.dtype) for part in _scaled_parts(s, phi, psi, unit))
+    t = (s / unit).astype(z.dtype)
 
     def at_height(height: Any) -> Array:
         floor = (lift * height * jnp.abs(upper)).astype(upper.real.dtype)
-        return psi * jax.lax.complex(upper.real, jnp.maximum(upper.imag, floor)) / unit
+        imag = jnp.maximum(upper.imag, floor)
+        return jax.lax.complex(psi * upper.real / unit, psi * imag / unit)
 
     y = at_height(1.0)
     u = _select(monic_roots(_coefficients(y, t, *parts), _ABERTH_STEPS), y, t, *parts)
@@ -88,7 +104,7 @@ def branch(
     on_axis = upper.imag == 0
     real = on_axis & (jnp.abs(u.imag) <= 16 * eps * jnp.abs(u))
     imag = jnp.where(real, 0, jnp.where(on_axis, jnp.abs(u.imag), u.imag))
-    w = unit * jax.lax.complex(u.real, imag)
+    w = jax.lax.complex(unit * u.real, unit * imag)
     return jnp.where(below, jnp.conj(w), w)
 
 

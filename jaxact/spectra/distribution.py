@@ -29,7 +29,7 @@ from jaxact.numerics.polynomial import reciprocal
 from jaxact.numerics.roots import bracketed_root
 from jaxact.spectra.curve import factors
 from jaxact.spectra.limit import Law, SpectralLaw, prepared, unit_parameters
-from jaxact.spectra.support import atom_mass, support
+from jaxact.spectra.support import atom_mass, atom_of, edges_of, support
 from jaxact.spectra.transform import as_complex, density_of, on_curve
 
 _TABLE_NODES = 512
@@ -84,7 +84,7 @@ def quantile(law: SpectralLaw, q: ArrayLike) -> Float[Array, "..."]:
         [0.0, 0.6528, 4.0]
     """
     checks.between("q", q, 0, 1)
-    return _quantile(*prepared(law, q))
+    return _quantile_of(*prepared(law, q))
 
 
 def sample(key: Key[Array, ""], law: SpectralLaw, shape: Sequence[int] = ()) -> Float[Array, "..."]:
@@ -114,7 +114,7 @@ def sample(key: Key[Array, ""], law: SpectralLaw, shape: Sequence[int] = ()) -> 
     """
     checks.key("key", key)
     ready, zero = prepared(law)
-    return _quantile(ready, jax.random.uniform(key, tuple(shape), zero.dtype))
+    return _quantile_of(ready, jax.random.uniform(key, tuple(shape), zero.dtype))
 
 
 @functools.singledispatch
@@ -193,9 +193,13 @@ def cdf_of(law: Any, x: Array) -> Array:
 _cdf = jax.jit(cdf_of)
 
 
+def _quantile_of(law: Any, q: Array) -> Array:
+    # The support is a program of its own, so that another shape of q does not compile it again.
+    return _quantile(law, q, edges_of(law).edges, atom_of(law))
+
+
 @jax.jit
-def _quantile(law: Any, q: Array) -> Array:
-    edges, atom = support(law).edges, atom_mass(law)
+def _quantile(law: Any, q: Array, edges: Array, atom: Array) -> Array:
     x = _inside(law, q, *jax.lax.stop_gradient((edges, atom)))
     at_low = jnp.where(atom > 0, 0, edges[0])
     return jnp.where(q >= 1, edges[-1], jnp.where(q <= atom, at_low, x))
@@ -203,23 +207,23 @@ def _quantile(law: Any, q: Array) -> Array:
 
 @jax.custom_jvp
 def _inside(law: Any, q: Array, edges: Array, atom: Array) -> Array:
-    """The quantile by a bracketed root on its band, in the angle of `cumulative`."""
+    """The quantile by a bracketed root in the angle of `cumulative`, counted on over the bands."""
     distribution = cumulative(law)
-    bands = edges.reshape(-1, 2)
-    # What lies below the middle of a gap is the mass at which the next band begins.
-    gaps = distribution((bands[:-1, 1] + bands[1:, 0]) / 2)
-    steps = jnp.concatenate([atom[None], gaps, jnp.ones_like(gaps[:1])])
-    chosen = jnp.sum(q[..., None] > gaps.reshape((1,) * q.ndim + (-1,)), axis=-1)
-    band = jnp.sqrt(bands)[chosen]
-    middle, half = (band[..., 1] + band[..., 0]) / 2, (band[..., 1] - band[..., 0]) / 2
+    bands = jnp.sqrt(edges.reshape(-1, 2))
+    middle, half = (bands[:, 1] + bands[:, 0]) / 2, (bands[:, 1] - bands[:, 0]) / 2
+    last = bands.shape[0] - 1
 
     def place(angle: Array) -> Array:
-        return (middle - half * jnp.cos(angle)) ** 2
+        """Where an angle is: on the k-th band between (k - 1) pi and k pi, both ends included."""
+        k = jnp.clip(jnp.ceil(angle / math.pi).astype(jnp.int32) - 1, 0, last)
+        within = jnp.clip(angle - math.pi * k.astype(angle.dtype), 0, math.pi)
+        return (middle[k] - half[k] * jnp.cos(within)) ** 2
 
     zero = jnp.zeros_like(q)
-    ends = (steps[chosen] - q, steps[chosen + 1] - q)
+    top = math.pi * jnp.sum(half > 0, dtype=q.dtype)
+    values = (zero + atom - q, 1 - q)
     return place(
-        bracketed_root(lambda a: distribution(place(a)) - q, zero, zero + math.pi, values=ends)
+        bracketed_root(lambda a: distribution(place(a)) - q, zero, zero + top, values=values)
     )
 
 

@@ -53,7 +53,7 @@ def edges(law: SpectralLaw) -> Support:
         >>> int(edges(Law(eta=1.0, zeta=0.8, phi=0.05, psi=0.2)).count)
         4
     """
-    return _support(prepared(law)[0])
+    return edges_of(prepared(law)[0])
 
 
 def atom(law: SpectralLaw) -> Float[Array, ""]:
@@ -71,7 +71,7 @@ def atom(law: SpectralLaw) -> Float[Array, ""]:
         >>> float(atom(Law(eta=1.0, zeta=0.5, phi=2.0, psi=0.5)))
         0.75
     """
-    return _atom(prepared(law)[0])
+    return atom_of(prepared(law)[0])
 
 
 @functools.singledispatch
@@ -87,12 +87,14 @@ def atom_mass(law: Any) -> Array:
 
 
 @jax.jit
-def _support(law: Any) -> Support:
+def edges_of(law: Any) -> Support:
+    """`support`, compiled."""
     return support(law)
 
 
 @jax.jit
-def _atom(law: Any) -> Array:
+def atom_of(law: Any) -> Array:
+    """`atom_mass`, compiled."""
     return atom_mass(law)
 
 

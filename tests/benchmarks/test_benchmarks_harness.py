@@ -79,4 +79,4 @@ def test_the_stieltjes_peer_is_right():
     series = sum(
         m / z ** (k + 1) for k, m in enumerate((1, 1, 1.78666667, 4.09244444, 10.67016296))
     )
-    assert stieltjes._peer(z) == pytest.approx(series, rel=1e-9)
+    assert stieltjes.by_roots(z, *stieltjes.LAW) == pytest.approx(series, rel=1e-9)

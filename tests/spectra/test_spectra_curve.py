@@ -232,6 +232,13 @@ def test_vmap_and_shapes():
     assert found.dtype == jnp.float32
 
 
+def test_many_points_are_solved_in_blocks(x64):
+    z = np.linspace(-1, 6, 5005).reshape(5, 1001) + 1e-4j
+    found = np.asarray(spectra.stieltjes(LAW, z))
+    rows = [np.asarray(spectra.stieltjes(LAW, row)) for row in z]
+    np.testing.assert_allclose(found, rows, rtol=1e-11)
+
+
 def test_bad_input():
     good = spectra.Law(eta=1.0, zeta=0.5, phi=0.5, psi=0.5)
     with pytest.raises(ValueError, match="law.phi must be positive, got -0.5"):
