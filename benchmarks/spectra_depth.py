@@ -49,13 +49,10 @@ BENCHMARKS = {
 
 def _leaky() -> float:
     """The slope of a leaky linear unit below 0 whose zeta / eta is SHARE."""
-    from scipy.optimize import brentq
-
-    def share(a: float) -> float:
-        eta = (1 + a * a) / 2 - (1 - a) ** 2 / (2 * np.pi)
-        return (1 + a) ** 2 / 4 / eta - SHARE
-
-    return float(brentq(share, 0.0, 0.9))  # pyright: ignore[reportArgumentType]
+    # (1 + a)^2 / 4 = SHARE eta(a), with eta = (1 + a^2) / 2 - (1 - a)^2 / (2 pi)
+    outer = 1 / 4 - SHARE * (1 / 2 - 1 / (2 * np.pi))
+    roots = np.roots([outer, 1 / 2 - SHARE / np.pi, outer])
+    return float(min(roots, key=abs))
 
 
 def make_ours(against: str) -> Callable[[], np.ndarray]:

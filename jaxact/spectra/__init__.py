@@ -52,6 +52,7 @@ from jaxact.spectra.support import Support as Support
 from jaxact.spectra.support import atom as atom
 from jaxact.spectra.support import edges as edges
 from jaxact.spectra.transform import companion as companion
+from jaxact.spectra.transform import converged as converged
 from jaxact.spectra.transform import density as density
 from jaxact.spectra.transform import stieltjes as stieltjes
 from jaxact.spectra.trial import simulate_test_error as simulate_test_error

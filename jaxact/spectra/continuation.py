@@ -84,6 +84,17 @@ def solved(
     return functools.reduce(jnp.logical_and, near)
 
 
+def certified(
+    equations: Equations, unknowns: tuple[Array, ...], z: Complex[Array, "..."], args: Any
+) -> Bool[Array, "..."]:
+    """Whether unknowns solve the equations at z and, off the real axis, are the physical ones."""
+    below = z.imag < 0
+    upper = jnp.where(below, jnp.conj(z), z)
+    unknowns = tuple(jnp.where(below, jnp.conj(y), y) for y in unknowns)
+    right = equations.margin(unknowns, upper, args) > 0
+    return solved(equations, unknowns, upper, args) & (right | (z.imag == 0))
+
+
 def jacobian(
     equations: Equations, unknowns: tuple[Array, ...], z: Array, args: Any
 ) -> list[tuple[Array, ...]]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxact.activation import Activation, activation
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.spectra.continuation import physical
+from jaxact.spectra.continuation import certified, physical
 from jaxact.spectra.gaussian import moments
 from jaxact.spectra.limit import (
     SpectralLaw,
@@ -27,7 +27,7 @@ from jaxact.spectra.limit import (
 from jaxact.spectra.series import moment_of, multiply, series_inverse
 from jaxact.spectra.support import atom_mass, is_linear
 from jaxact.spectra.tower import TOWER, Layers, climb, layers
-from jaxact.spectra.transform import transforms
+from jaxact.spectra.transform import holds, transforms
 
 Activations = Activation | Callable[..., Any] | Sequence[Activation | Callable[..., Any]]
 
@@ -181,6 +181,13 @@ def _transforms(law: DeepLaw, z: Array) -> tuple[Array, Array]:
     (u,) = physical(TOWER, z * gamma / law.eta[-1].astype(z.dtype), at)
     _, e, _, _ = climb(u, at)
     return (1 + gamma * e) / z, (1 + e) / z
+
+
+@holds.register(DeepLaw)
+def _holds(law: DeepLaw, z: Array) -> Array:
+    at = tower_of(law)
+    z = z * at.gamma[-1].astype(z.dtype) / law.eta[-1].astype(z.dtype)
+    return certified(TOWER, physical(TOWER, z, at), z, at)
 
 
 @atom_mass.register(DeepLaw)

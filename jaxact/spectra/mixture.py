@@ -16,11 +16,11 @@ from jaxact.activation import Activation, activation, derived_moments
 from jaxact.numerics import checks
 from jaxact.numerics.polynomial import reciprocal
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.spectra.continuation import Equations, physical, sine
+from jaxact.spectra.continuation import Equations, certified, physical, sine
 from jaxact.spectra.limit import SpectralLaw, check_values, floating, in_one_precision, prepared
 from jaxact.spectra.series import moment_of, multiply, series_inverse
 from jaxact.spectra.support import atom_mass, is_linear
-from jaxact.spectra.transform import transforms
+from jaxact.spectra.transform import holds, transforms
 
 _BIAS_NODES = 24
 
@@ -70,6 +70,8 @@ def mixture_law(
         psi: n0 / n1 > 0, inputs per neuron.
         scale: standard deviation s > 0 of w_i X.
         bias_std: standard deviation of the biases, >= 0; 24 Gauss-Hermite nodes each activation.
+            Neurons that a large bias saturates have a tiny eta: at the very bottom of the
+            spectrum the nodes show as narrow bands, with little mass, where a continuum belongs.
 
     Returns:
         A `MixtureLaw`, which `stieltjes`, `companion`, `density`, `edges`, `atom`, `moment` and
@@ -237,6 +239,14 @@ def _transforms(law: MixtureLaw, z: Array) -> tuple[Array, Array]:
     unit = unit.astype(z.dtype)
     x, _, _, q = solution(physical(MIXTURE, z / unit, types), types)
     return total(q, law.weights) / z, x / unit
+
+
+@holds.register(MixtureLaw)
+def follows(law: Any, z: Array) -> Array:
+    """Whether these equations hold at z, for any law that gives its `types_of`."""
+    types, unit = types_of(law)
+    z = z / unit.astype(z.dtype)
+    return certified(MIXTURE, physical(MIXTURE, z, types), z, types)
 
 
 @atom_mass.register(MixtureLaw)

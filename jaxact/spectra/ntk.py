@@ -19,11 +19,11 @@ from jaxact.numerics.quadrature import gaussian_rule
 from jaxact.spectra.continuation import physical
 from jaxact.spectra.gaussian import moments
 from jaxact.spectra.limit import SpectralLaw, check_values, in_one_precision, prepared
-from jaxact.spectra.mixture import MIXTURE, Types, solution, solution_series, types_of
+from jaxact.spectra.mixture import MIXTURE, Types, follows, solution, solution_series, types_of
 from jaxact.spectra.mixture_support import searched_support
 from jaxact.spectra.series import moment_of
 from jaxact.spectra.support import atom_mass, is_linear, support
-from jaxact.spectra.transform import transforms
+from jaxact.spectra.transform import holds, transforms
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -64,7 +64,8 @@ def ntk_law(
     """The limiting law of the neural tangent kernel of one hidden layer, both layers trained.
 
     The net is a . f(s W x / sqrt(n0)) / sqrt(n1), W and x standard Gaussian, a independent of
-    both and of standard deviation `output_scale`. In the proportional limit the part of the hidden weights linearises,
+    both and of standard deviation `output_scale`. In the proportional limit the
+    part of the hidden weights linearises,
 
         Theta = Y^T Y / n1 + (Y'^T diag(a)^2 Y' / n1) o (s^2 X^T X / n0)
               ~ Y^T Y / n1 + output_scale^2 [(s^2 E f'^2 - zeta) I + zeta X^T X / n0],
@@ -98,7 +99,7 @@ def ntk_law(
         >>> from jaxact.spectra import moment
         >>> kernel = ntk_law(jaxact.get("erf"), phi=0.5, psi=0.75)     # E Theta_ii: eta + E f'^2
         >>> round(float(moment(kernel, 1)), 4)
-        1.0341
+        1.034
     """
     act = activation(act)
     for name, value in (("phi", phi), ("psi", psi), ("scale", scale)):
@@ -234,3 +235,4 @@ def _moment(law: TangentLaw, k: int) -> Array:
 
 
 support.register(TangentLaw)(searched_support)
+holds.register(TangentLaw)(follows)

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from jaxact.numerics import checks
-from jaxact.spectra.curve import branch, factors, quadratic_branch
+from jaxact.spectra.curve import branch, curve, factors, quadratic_branch
 from jaxact.spectra.limit import Law, NoLinearPart, SpectralLaw, prepared, unit_parameters
 
 
@@ -97,6 +97,38 @@ def density(law: SpectralLaw, x: ArrayLike) -> Float[Array, "..."]:
     return _density(*prepared(law, x))
 
 
+def converged(law: SpectralLaw, z: ArrayLike) -> Bool[Array, "..."]:
+    """Whether the equations of the law hold at z, elementwise: can `stieltjes` be trusted there?
+
+    Newton's next step on what `stieltjes` and `density` found is below the square root of
+    rounding, and where Im z != 0 the signs are those of the physical solution. For a `Law` that
+    is so by construction, and checked again; a deep or mixed law is followed from infinity, and
+    a path may end before z.
+
+    Args:
+        law: the law.
+        z: nonzero points, complex or real, any shape.
+
+    Returns:
+        Booleans of z's shape.
+
+    Raises:
+        ValueError: if z is 0 or not finite, or the law is not valid.
+
+    Example:
+        >>> mp = Law(eta=1.0, zeta=0.0, phi=0.5, psi=0.5)
+        >>> bool(converged(mp, jnp.array([-1.0, 0.5 + 0.1j])).all())
+        True
+    """
+    return _converged(*_at_points(law, z))
+
+
+@functools.singledispatch
+def holds(law: Any, z: Array) -> Bool[Array, "..."]:
+    """Whether what `transforms` finds for a prepared law solves its equations at complex z."""
+    raise TypeError(f"law must be a law of jaxact.spectra, got {type(law).__name__}")
+
+
 @functools.singledispatch
 def transforms(law: Any, z: Array) -> tuple[Array, Array]:
     """G and the companion's G of a prepared law at complex z."""
@@ -146,6 +178,11 @@ _density = jax.jit(density_of)
 
 
 @jax.jit
+def _converged(law: Any, z: Array) -> Array:
+    return holds(law, z)
+
+
+@jax.jit
 def error_of(law: Any, gamma: Array) -> Array:
     """The training error of a prepared law, -z^2 dG_companion / dz at z = -gamma."""
 
@@ -164,6 +201,19 @@ def _transforms(law: Law, z: Array) -> tuple[Array, Array]:
     s, phi, psi = (v.astype(z.dtype) for v in unit_parameters(law))
     p_factor, r_factor = factors(w, z / law.eta.astype(z.dtype), s, phi, psi)
     return r_factor / z, p_factor / z
+
+
+@holds.register(Law)
+def _holds(law: Law, z: Array) -> Array:
+    w = on_curve(law, z)
+    at = z / law.eta.astype(z.dtype)
+    s, phi, psi = (v.astype(z.dtype) for v in unit_parameters(law))
+    value, slope = jax.jvp(lambda w: curve(w, s, phi, psi), (w,), (jnp.ones_like(w),))
+    # Near an edge the slope vanishes: there the residual itself is as small as it can be.
+    small = float(jnp.finfo(z.dtype).eps) ** 0.5
+    off = jnp.abs(value - at)
+    near = (off <= small * jnp.abs(slope * w)) | (off <= small * jnp.abs(at))
+    return near & ((z.imag == 0) | (w.imag * z.imag > 0))
 
 
 def on_curve(law: Law, z: Array) -> Array:

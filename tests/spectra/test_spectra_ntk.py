@@ -7,6 +7,8 @@ import pytest
 
 import jaxact
 from jaxact import spectra
+from jaxact.spectra import continuation, tower
+from jaxact.spectra.deep import tower_of
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +97,29 @@ def test_bad_input():
         spectra.ntk_law(jnp.tanh, phi=1.0, psi=1.0, output_scale=-1.0)
     with pytest.raises(ValueError, match="n1 must be at least 1"):
         spectra.simulate_ntk(jax.random.key(0), jnp.tanh, n0=3, n1=0, m=3)
+
+
+def test_converged_tells_solutions_from_others():
+    """True for every kind of law at ordinary points; false for a root that is not the limit."""
+    tanh, relu = jaxact.get("tanh"), jaxact.get("relu")
+    x = jnp.array([-3.0, -0.01, 0.02, 0.7, 3.0, 40.0])
+    deep = spectra.deep_law(tanh, phi=1.0, psi=np.full(3, 1.5))
+
+    def at_height(h):
+        return jax.lax.complex(x, jnp.full_like(x, h))
+
+    for law in (
+        spectra.Law(1.0, 0.3, 0.5, 0.5),
+        spectra.Law(1.0, 0.0, 0.5, 0.75),
+        deep,
+        spectra.mixture_law([relu, tanh], [1, 1], phi=1.0, psi=1.5),
+        spectra.ntk_law(tanh, phi=0.5, psi=0.75),
+    ):
+        for z in (x, at_height(1e-3), at_height(-0.1)):
+            assert spectra.converged(law, z).all()
+    at = tower_of(deep)
+    z = at_height(0.1)
+    (u,) = continuation.physical(tower.TOWER, z, at)
+    assert continuation.certified(tower.TOWER, (u,), z, at).all()
+    assert not continuation.certified(tower.TOWER, (1.01 * u,), z, at).any()
+    assert not continuation.certified(tower.TOWER, (jnp.conj(u),), z, at).any()
