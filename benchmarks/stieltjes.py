@@ -7,6 +7,7 @@ Im G_companion < 0).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -22,26 +23,34 @@ BENCHMARK = Benchmark(
     peer=f"np.roots loop with branch selection (numpy {np.__version__})",
     module="benchmarks.stieltjes",
 )
+BENCHMARKS = {
+    "stieltjes_float32": dataclasses.replace(
+        BENCHMARK, name="Stieltjes transform, 100,000 points, float32", arguments=("float32",)
+    )
+}
 
 
-def make_ours() -> Callable[[], np.ndarray]:
-    """One compiled call over all points, in float64."""
+def make_ours(precision: str = "float64") -> Callable[[], np.ndarray]:
+    """One compiled call over all points."""
     import jax
 
     from jaxact.spectra import Law, stieltjes
 
     law = Law(eta=ETA, zeta=ZETA, phi=PHI, psi=PSI)
+    double = precision == "float64"
+    points = POINTS if double else POINTS.astype(np.complex64)
 
     def work() -> np.ndarray:
-        with jax.enable_x64(True):  # noqa: FBT003
-            values = np.asarray(stieltjes(law, POINTS))
+        with jax.enable_x64(double):
+            values = np.asarray(stieltjes(law, points))
         return np.stack([values.real, values.imag])
 
     return work
 
 
-def make_peer() -> Callable[[], np.ndarray]:
-    """A loop over the points."""
+def make_peer(precision: str = "float64") -> Callable[[], np.ndarray]:
+    """A loop over the points, in float64 whatever ours is."""
+    del precision
 
     def work() -> np.ndarray:
         values = np.array([by_roots(z, *LAW) for z in POINTS])
