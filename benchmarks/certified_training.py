@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxact
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import machine, record_section
 from jaxact.bounds import attack, certified_margins
 from jaxact.nets import train_certified, train_classifier
 
@@ -60,17 +59,11 @@ def measure(name: str, eps: float, seeds: int, epochs: int, methods: tuple[str, 
 
 def record(rows: list[str], eps: float, seeds: int) -> None:
     """Write the section, in place of an earlier one."""
-    text = RESULTS.read_text()
-    before, _, rest = text.partition(TITLE)
-    after = rest[rest.index("\n## ") :] if "\n## " in rest else ""
     intro = (
         f"360 held-out 8x8 digits, pixels in [0, 1], max-norm eps = {eps:g}, MLP 64-64-64-10, "
         f"float32, mean ± deviation over {seeds} seeds: `python -m benchmarks.certified_training`."
     )
-    section = f"{TITLE}\n\n{intro}\n\n{HEADER}" + "\n".join(rows) + "\n"
-    fresh = RESULTS.with_suffix(".new")
-    fresh.write_text(before.rstrip("\n") + "\n\n" + section + after)
-    os.replace(fresh, RESULTS)
+    record_section(TITLE, f"{intro}\n\n{HEADER}" + "\n".join(rows) + "\n")
 
 
 def main() -> None:

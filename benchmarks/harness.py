@@ -181,6 +181,15 @@ def record(result: Result, path: pathlib.Path = RESULTS) -> None:
     os.replace(fresh, path)
 
 
+def record_section(title: str, body: str, path: pathlib.Path = RESULTS) -> None:
+    """Write the section under a title ("## ..."), in place of an earlier one."""
+    before, _, rest = path.read_text().partition(title)
+    after = rest[rest.index("\n## ") :] if "\n## " in rest else ""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(before.rstrip("\n") + f"\n\n{title}\n\n{body}" + after)
+    os.replace(fresh, path)
+
+
 class Child:
     """One side, in its own process with one thread."""
 

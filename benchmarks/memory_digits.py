@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import pathlib
 import time
 from typing import Any
@@ -23,7 +22,7 @@ from flax import nnx
 from jax.tree_util import Partial
 
 import jaxact
-from benchmarks.harness import RESULTS, ROOT, machine
+from benchmarks.harness import ROOT, machine, record_section
 from jaxact import io, memory, nets
 
 TITLE = "## Memory on digits"
@@ -143,19 +142,13 @@ def measure(name: str, digits: io.Images, options: argparse.Namespace) -> str:
 
 def record(rows: list[str], digits: io.Images, seeds: int) -> None:
     """Write the section, in place of an earlier one."""
-    text = RESULTS.read_text()
-    before, _, rest = text.partition(TITLE)
-    after = rest[rest.index("\n## ") :] if "\n## " in rest else ""
     day = datetime.date.today().isoformat()
     intro = (
         f"MNIST, {len(digits.x)} training and {len(digits.test_x)} test digits, float32, mean ± "
         f"deviation over {seeds} seeds, recipes chosen on validation digits, no augmentation: "
         f"`python -m benchmarks.memory_digits`, {machine()}, {day}."
     )
-    section = f"{TITLE}\n\n{intro}\n\n{HEADER}" + "\n".join(rows) + "\n"
-    fresh = RESULTS.with_suffix(".new")
-    fresh.write_text(before.rstrip("\n") + "\n\n" + section + after)
-    os.replace(fresh, RESULTS)
+    record_section(TITLE, f"{intro}\n\n{HEADER}" + "\n".join(rows) + "\n")
 
 
 def main() -> None:

@@ -80,3 +80,12 @@ def test_the_stieltjes_peer_is_right():
         m / z ** (k + 1) for k, m in enumerate((1, 1, 1.78666667, 4.09244444, 10.67016296))
     )
     assert stieltjes.by_roots(z, *stieltjes.LAW) == pytest.approx(series, rel=1e-9)
+
+
+def test_a_section_replaces_the_earlier_one_and_no_other(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Benchmarks\n\n## One\n\nold\n\n## Two\n\nkept\n")
+    harness.record_section("## One", "new\n", path)
+    assert path.read_text() == "# Benchmarks\n\n## One\n\nnew\n\n## Two\n\nkept\n"
+    harness.record_section("## Three", "last\n", path)
+    assert path.read_text().endswith("## Two\n\nkept\n\n## Three\n\nlast\n")
