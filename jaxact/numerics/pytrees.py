@@ -35,10 +35,29 @@ def pytree(*, static: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
         made = dataclasses.dataclass(frozen=True)(cls)
         names = [f.name for f in dataclasses.fields(made)]  # pyright: ignore[reportArgumentType]
         leaves = [n for n in names if n not in static]
-        jax.tree_util.register_dataclass(made, data_fields=leaves, meta_fields=list(static))
+        _register(made, tuple(leaves), static)
         return made
 
     return wrap
+
+
+def _register(cls: type[Any], leaves: tuple[str, ...], static: tuple[str, ...]) -> None:
+    # Not `jax.tree_util.register_dataclass`: trees of two classes registered so compare equal
+    # when their number of leaves and static fields do (jax 0.10.1), and compiled functions of
+    # one class have been seen to serve the other.
+    keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
+
+    def flatten(x: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple([getattr(x, n) for n in leaves]), tuple([getattr(x, n) for n in static])
+
+    def flatten_with_keys(x: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        data, meta = flatten(x)
+        return list(zip(keys, data, strict=True)), meta
+
+    def unflatten(meta: tuple[Any, ...], data: Any) -> Any:
+        return cls(**dict(zip(static, meta, strict=True)), **dict(zip(leaves, data, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
 def callable_pytree(fn: Callable[..., Any]) -> Callable[..., Any]:
