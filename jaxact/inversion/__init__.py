@@ -23,3 +23,5 @@ from jaxact.inversion.operators import mask as mask
 from jaxact.inversion.problem import Problem as Problem
 from jaxact.inversion.second_order import GaussNewton as GaussNewton
 from jaxact.inversion.second_order import LevenbergMarquardt as LevenbergMarquardt
+from jaxact.inversion.unique import Uniqueness as Uniqueness
+from jaxact.inversion.unique import uniqueness as uniqueness
