@@ -17,6 +17,12 @@ from jaxact.inversion.invert import solve as solve
 from jaxact.inversion.landscape import angle_map as angle_map
 from jaxact.inversion.landscape import ray as ray
 from jaxact.inversion.landscape import rho as rho
+from jaxact.inversion.noise import GaussianNoise as GaussianNoise
+from jaxact.inversion.noise import HuberNoise as HuberNoise
+from jaxact.inversion.noise import L1Noise as L1Noise
+from jaxact.inversion.noise import LogisticNoise as LogisticNoise
+from jaxact.inversion.noise import Noise as Noise
+from jaxact.inversion.noise import PoissonNoise as PoissonNoise
 from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import mask as mask

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxact.inversion.callables import as_function
 from jaxact.inversion.kink_distance import kink_distance, kinks_of
+from jaxact.inversion.noise import as_noise
 from jaxact.inversion.operators import check_operator, identity
 from jaxact.inversion.problem import Problem
 from jaxact.numerics import checks
@@ -113,6 +114,7 @@ def pose(
     operator: Callable[..., Any] | None,
     dtype: Any,
     shape: tuple[int, ...],
+    noise: Any = None,
 ) -> Problem:
     """A problem with y = 0, after the host's checks of generator and operator.
 
@@ -131,7 +133,7 @@ def pose(
     output = _one_array("generator", jax.eval_shape(_apply, g, latent))
     check_operator(operator, output.shape)
     measured = _one_array("operator", jax.eval_shape(_apply, a, output))
-    return Problem(g, a, jnp.zeros(measured.shape, measured.dtype), 0.0, shape)
+    return Problem(g, a, jnp.zeros(measured.shape, measured.dtype), 0.0, shape, as_noise(noise))
 
 
 @jax.jit
