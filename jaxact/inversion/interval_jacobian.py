@@ -197,8 +197,9 @@ def _size(node: Affine, parts: Sequence[Any], weights: Sequence[Any]) -> Any:
     if node.name in BILINEAR:
         return node.spread(parts, weights)
     # each operand has coefficients of one sign
-    alone = [[p if i == j else jnp.zeros_like(p) for j, p in enumerate(parts)]
-             for i in range(len(parts))]
+    alone = [
+        [p if i == j else jnp.zeros_like(p) for j, p in enumerate(parts)] for i in range(len(parts))
+    ]
     return sum(jnp.abs(node.push(only, weights)) for only in alone)
 
 

@@ -31,9 +31,9 @@ class Uniqueness:
         contraction: q: ||P (A G(a) - A G(b))|| >= (1 - q) ||a - b|| for all a, b of the box.
             inf where nothing is known.
         injective: whether q < 1: no two latents of the box have the same measurements.
-        exists: without y, `injective`. With y, whether one latent of the box, and only one, has P (A G - y) = 0 (Krawczyk). A
-            latent of the box that explains y exactly is this one; with as many measurements as
-            latents it does explain y.
+        exists: with y, whether one latent of the box, and only one, has P (A G - y) = 0
+            (Krawczyk). A latent of the box that explains y exactly is this one; with as many
+            measurements as latents it does explain y. Without y: `injective`.
         inverse: (k, m) P, a left inverse of the Jacobian with centre slopes.
     """
 
