@@ -10,6 +10,9 @@ from jaxact.inversion.certificate import Certificate as Certificate
 from jaxact.inversion.certificate import certificate as certificate
 from jaxact.inversion.certificate import pose as pose
 from jaxact.inversion.composed import compose as compose
+from jaxact.inversion.expansion import Expansion as Expansion
+from jaxact.inversion.expansion import expansion_report as expansion_report
+from jaxact.inversion.expansion import wdc_limit as wdc_limit
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
 from jaxact.inversion.invert import Inversion as Inversion
@@ -18,6 +21,10 @@ from jaxact.inversion.invert import solve as solve
 from jaxact.inversion.landscape import angle_map as angle_map
 from jaxact.inversion.landscape import ray as ray
 from jaxact.inversion.landscape import rho as rho
+from jaxact.inversion.langevin import Samples as Samples
+from jaxact.inversion.langevin import langevin as langevin
+from jaxact.inversion.laplace import Laplace as Laplace
+from jaxact.inversion.laplace import laplace as laplace
 from jaxact.inversion.masks import Mask as Mask
 from jaxact.inversion.masks import block_mask as block_mask
 from jaxact.inversion.masks import checkerboard_mask as checkerboard_mask
@@ -30,6 +37,9 @@ from jaxact.inversion.noise import L1Noise as L1Noise
 from jaxact.inversion.noise import LogisticNoise as LogisticNoise
 from jaxact.inversion.noise import Noise as Noise
 from jaxact.inversion.noise import PoissonNoise as PoissonNoise
+from jaxact.inversion.noise_bound import NoiseBound as NoiseBound
+from jaxact.inversion.noise_bound import noise_bound as noise_bound
+from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import blur as blur
 from jaxact.inversion.operators import dense as dense
 from jaxact.inversion.operators import downsample as downsample
@@ -40,3 +50,5 @@ from jaxact.inversion.operators import sign as sign
 from jaxact.inversion.problem import Problem as Problem
 from jaxact.inversion.second_order import GaussNewton as GaussNewton
 from jaxact.inversion.second_order import LevenbergMarquardt as LevenbergMarquardt
+from jaxact.inversion.unique import Uniqueness as Uniqueness
+from jaxact.inversion.unique import uniqueness as uniqueness
