@@ -11,6 +11,8 @@ from jaxact.inversion.certificate import certificate as certificate
 from jaxact.inversion.certificate import pose as pose
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
+from jaxact.inversion.intermediate import IntermediateInversion as IntermediateInversion
+from jaxact.inversion.intermediate import invert_intermediate as invert_intermediate
 from jaxact.inversion.invert import Inversion as Inversion
 from jaxact.inversion.invert import invert as invert
 from jaxact.inversion.invert import solve as solve
@@ -20,10 +22,18 @@ from jaxact.inversion.landscape import neighbourhoods as neighbourhoods
 from jaxact.inversion.landscape import ray as ray
 from jaxact.inversion.landscape import rho as rho
 from jaxact.inversion.landscape import slope_at_zero as slope_at_zero
+from jaxact.inversion.layerwise import LayerwiseInversion as LayerwiseInversion
+from jaxact.inversion.layerwise import forward as forward
+from jaxact.inversion.layerwise import invert_layerwise as invert_layerwise
+from jaxact.inversion.least_squares import interval_least_squares as interval_least_squares
 from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import mask as mask
 from jaxact.inversion.problem import Problem as Problem
+from jaxact.inversion.projections import Ball as Ball
+from jaxact.inversion.projections import ProjectedGradient as ProjectedGradient
+from jaxact.inversion.projections import project_l1 as project_l1
+from jaxact.inversion.projections import project_l2 as project_l2
 from jaxact.inversion.second_order import GaussNewton as GaussNewton
 from jaxact.inversion.second_order import LevenbergMarquardt as LevenbergMarquardt
 from jaxact.inversion.surface import loss_surface as loss_surface
