@@ -26,6 +26,12 @@ from jaxact.inversion.layerwise import LayerwiseInversion as LayerwiseInversion
 from jaxact.inversion.layerwise import forward as forward
 from jaxact.inversion.layerwise import invert_layerwise as invert_layerwise
 from jaxact.inversion.least_squares import interval_least_squares as interval_least_squares
+from jaxact.inversion.noise import GaussianNoise as GaussianNoise
+from jaxact.inversion.noise import HuberNoise as HuberNoise
+from jaxact.inversion.noise import L1Noise as L1Noise
+from jaxact.inversion.noise import LogisticNoise as LogisticNoise
+from jaxact.inversion.noise import Noise as Noise
+from jaxact.inversion.noise import PoissonNoise as PoissonNoise
 from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import mask as mask

@@ -30,10 +30,10 @@ class Function:
     treedef: Any
     fixed: tuple[Any, ...]
 
-    def __call__(self, x: Any) -> Any:
-        """Call the original callable on one array."""
+    def __call__(self, *args: Any) -> Any:
+        """Call the original callable."""
         leaves = [f if a is None else a for a, f in zip(self.arrays, self.fixed, strict=True)]
-        return jax.tree.unflatten(self.treedef, leaves)(x)
+        return jax.tree.unflatten(self.treedef, leaves)(*args)
 
 
 def as_function(name: str, fn: Callable[..., Any]) -> Function:
@@ -59,20 +59,20 @@ def as_function(name: str, fn: Callable[..., Any]) -> Function:
     return Function(arrays, treedef, fixed)
 
 
-def hoist(fn: Function, x: Any) -> Function:
-    """The same function of x, with traced values that it closes over made into leaves.
+def hoist(fn: Function, *args: Any) -> Function:
+    """The same function of args, with traced values that it closes over made into leaves.
 
     Without this a derivative with respect to them would be lost without a word, since only
     leaves pass through an implicit derivative. It traces fn once: call it under `jax.jit`.
     """
-    closed, extra = jax.closure_convert(lambda f, v: f(v), fn, x)
+    closed, extra = jax.closure_convert(lambda f, *v: f(*v), fn, *args)
     if not extra:
         return fn
     return as_function("function", jax.tree_util.Partial(_with_extra(closed), fn, tuple(extra)))
 
 
 def _with_extra(closed: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda fn, extra, x: closed(fn, x, *extra)
+    return lambda fn, extra, *args: closed(fn, *args, *extra)
 
 
 def _is_array(leaf: Any) -> bool:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxact.inversion.callables import as_function
+from jaxact.inversion.noise import as_noise
 from jaxact.inversion.operators import check_operator, identity
 from jaxact.inversion.problem import Problem
 from jaxact.numerics import checks
@@ -95,6 +96,7 @@ def pose(
     operator: Callable[..., Any] | None,
     dtype: Any,
     shape: tuple[int, ...],
+    noise: Any = None,
 ) -> Problem:
     """A problem with y = 0, after the host's checks of generator and operator.
 
@@ -113,7 +115,7 @@ def pose(
     output = _one_array("generator", jax.eval_shape(_apply, g, latent))
     check_operator(operator, output.shape)
     measured = _one_array("operator", jax.eval_shape(_apply, a, output))
-    return Problem(g, a, jnp.zeros(measured.shape, measured.dtype), 0.0, shape)
+    return Problem(g, a, jnp.zeros(measured.shape, measured.dtype), 0.0, shape, as_noise(noise))
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ class Inversion:
     Attributes:
         latent: the best latent of all restarts.
         output: G(latent): the whole output, also where it was not measured.
-        loss: F(latent) = 1/2 ||A output - y||^2 + prior/2 ||latent||^2.
+        loss: F(latent), by default 1/2 ||A output - y||^2 + prior/2 ||latent||^2.
         converged: whether the run that found it met the solver's tolerance.
         sigma_min: smallest singular value of J = d(A G)/dz at the latent; an error e of y moves
             the latent by at most ||e|| / sigma_min, to first order.
@@ -67,12 +68,14 @@ def invert(
     solver: Any = None,
     restarts: int = 8,
     prior: Any = 0.0,
+    noise: Any = None,
     sign_flip: bool = False,
     key: Any = None,
 ) -> Inversion:
     """Find the latent z with A G(z) = y: the least of F(z) over several random starts.
 
-    F(z) = 1/2 ||A G(z) - y||^2 + prior/2 ||z||^2, minimised from z0 ~ N(0, I).
+    F(z) = sum_i rho(a_i, y_i) + prior/2 ||z||^2 with a = A G(z), minimised from z0 ~ N(0, I);
+    least squares, rho = (a - y)^2 / 2, unless another noise model is given.
 
     Args:
         generator: G, latent -> output. Any JAX function, compiled once per function object; or
@@ -89,7 +92,10 @@ def invert(
             Levenberg-Marquardt up to 32 latents, Gauss-Newton above.
         restarts: number of random starts, >= 1; ignored where `latent` gives starts.
         prior: weight of the latent's N(0, I) prior, >= 0: the variance of the noise in y, if
-            that is known.
+            that is known and the noise model is the default.
+        noise: `GaussianNoise(sigma)`, `HuberNoise(delta)` or `L1Noise()` for gross outliers,
+            `PoissonNoise()` for counts, `LogisticNoise()` for signs; or any elementwise function
+            rho(a, y). Every solver minimises the same F. None: least squares.
         sign_flip: after each step, go to -z if F is lower there: the guard of Ma et al. against
             the flat region at -rho z* of ReLU generators; one more forward pass a step.
         key: a typed key from `jax.random.key`; needed for random starts.
@@ -129,9 +135,12 @@ def invert(
     dtype = jnp.finfo(y.dtype).dtype
     starts = _starts(latent, restarts, key, dtype)
     solver = _solver(solver, starts[0].size)
-    problem = pose(generator, operator, dtype, starts.shape[1:])
+    problem = pose(generator, operator, dtype, starts.shape[1:], noise)
     checks.shape("y", y, problem.y.shape)
-    problem = Problem(problem.generator, problem.operator, y, prior, problem.shape)
+    if jnp.iscomplexobj(y) and not jnp.iscomplexobj(problem.y):
+        raise TypeError(f"y must be real, as operator(generator(z)) is, got dtype {y.dtype}")
+    problem.noise.check(y)
+    problem = dataclasses.replace(problem.replace(y), prior=prior)
     found = solve(problem, solver, starts, sign_flip=bool(sign_flip))
     if checks.is_concrete(found.loss) and not np.isfinite(found.loss):
         raise ValueError(

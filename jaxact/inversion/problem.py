@@ -1,7 +1,9 @@
-"""The inverse problem: F(z) = 1/2 ||A G(z) - y||^2 + prior/2 ||z||^2, over flat latents."""
+"""The inverse problem: F(z) = sum_i rho(a_i, y_i) + prior/2 ||z||^2 with a = A G(z), flat z."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxact.inversion.callables import Function, hoist
+from jaxact.inversion.noise import Custom, GaussianNoise
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -22,6 +25,7 @@ class Problem:
         y: the measurements.
         prior: weight of 1/2 ||z||^2, a scalar.
         shape: the latent's shape.
+        noise: the model of the misfit, `jaxact.inversion.noise.Noise`; least squares by default.
     """
 
     generator: Function
@@ -29,43 +33,70 @@ class Problem:
     y: Leaf
     prior: Leaf
     shape: tuple[int, ...]
+    noise: Any = GaussianNoise()
 
     def replace(self, y: Array) -> Problem:
-        """The same problem with other measurements."""
-        return Problem(self.generator, self.operator, y, self.prior, self.shape)
+        """The same problem with other measurements, in the dtype of the operator's."""
+        return dataclasses.replace(self, y=y.astype(self.y.dtype))
 
     def hoisted(self, z: Float[Array, " k"]) -> Problem:
         """The same problem, with traced values in closures of its functions made into leaves."""
         generator = hoist(self.generator, z.reshape(self.shape))
-        operator = hoist(self.operator, self.output(z))
-        return Problem(generator, operator, self.y, self.prior, self.shape)
+        operator, noise = hoist(self.operator, self.output(z)), self.noise
+        if isinstance(noise, Custom):
+            noise = Custom(hoist(noise.rho, self.measured(z), self.data(z.dtype)))
+        return dataclasses.replace(self, generator=generator, operator=operator, noise=noise)
 
     def output(self, z: Float[Array, " k"]) -> Array:
         """G(z)."""
         return self.generator(z.reshape(self.shape))
 
+    def measured(self, z: Float[Array, " k"]) -> Float[Array, " m"]:
+        """A G(z) as a flat real vector (complex measurements: real, then imaginary parts)."""
+        return _real(self.operator(self.output(z)))
+
+    def data(self, dtype: Any) -> Float[Array, " m"]:
+        """y, flattened likewise."""
+        return _real(self.y).astype(dtype)
+
     def residual(self, z: Float[Array, " k"]) -> Float[Array, " m"]:
-        """A G(z) - y as a flat real vector (complex measurements: real, then imaginary parts)."""
-        measured = self.operator(self.output(z))
-        return _real(measured - self.y.astype(measured.dtype))
+        """A G(z) - y, flat."""
+        a = self.measured(z)
+        return a - self.data(a.dtype)
 
     def objective(self, z: Float[Array, " k"]) -> Float[Array, ""]:
         """F(z); +inf where the generator is not finite."""
-        r = self.residual(z)
-        value = (r @ r + jnp.asarray(self.prior, z.dtype) * (z @ z)) / 2
+        a = self.measured(z)
+        value = self.noise.misfit(a, self.data(a.dtype))
+        value = value + jnp.asarray(self.prior, z.dtype) * (z @ z) / 2
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     def target(self) -> Float[Array, ""]:
-        """||y||^2, the scale of the misfit."""
-        return jnp.sum(_real(self.y) ** 2)
+        """sum_i w_i y_i^2, the scale of the misfit: ||y||^2 for least squares."""
+        y = _real(self.y)
+        weights = self.noise.weights(y, y)
+        return y @ (y if weights is None else weights * y)
+
+    def expand(self, a: Float[Array, " m"]) -> tuple[Float[Array, " m"], Callable[[Array], Array]]:
+        """The misfit's slope d rho / da, and v -> W v with the curvatures W = diag(w).
+
+        v is (m,) or (m, n). grad F = J^T slope + prior z, and the generalised Gauss-Newton
+        matrix is J^T W J + prior I.
+        """
+        y = self.data(a.dtype)
+        slope = jax.grad(self.noise.misfit)(a, y)
+        w = self.noise.weights(a, y)
+        if w is None:
+            return slope, lambda v: v
+        return slope, lambda v: v * w.reshape((-1,) + (1,) * (v.ndim - 1))
 
     def jacobian(self, z: Float[Array, " k"]) -> tuple[Float[Array, " m"], Float[Array, "m k"]]:
-        """The residual and J = d(A G)/dz, by k forward or m reverse products, the fewer."""
-        r, push = jax.linearize(self.residual, z)
-        if r.size >= z.size:
-            return r, jax.vmap(push, out_axes=1)(jnp.eye(z.size, dtype=z.dtype))
+        """A G(z) and J = d(A G)/dz, by k forward or m reverse products, the fewer."""
+        a, push = jax.linearize(self.measured, z)
+        if a.size >= z.size:
+            return a, jax.vmap(push, out_axes=1)(jnp.eye(z.size, dtype=z.dtype))
         pull = jax.linear_transpose(push, z)
-        return r, jax.vmap(lambda row: pull(row)[0])(jnp.eye(r.size, dtype=r.dtype))
+        return a, jax.vmap(lambda row: pull(row)[0])(jnp.eye(a.size, dtype=a.dtype))
 
 
 def _real(x: Any) -> Array:

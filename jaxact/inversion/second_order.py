@@ -18,10 +18,11 @@ _SHRINKING = 0.7
 
 @pytree()
 class GaussNewton:
-    """Damped Gauss-Newton, matrix-free: (J^T J + prior I + mu s I) d = -grad F by CG.
+    """Damped Gauss-Newton, matrix-free: (J^T W J + prior I + mu s I) d = -grad F by CG.
 
-    J is never formed: its products come from `jax.linearize` and its transpose. s is the
-    curvature ||J g||^2 / ||g||^2 along the gradient g. A step is taken only if F decreases;
+    W holds the noise model's curvatures, 1 for least squares. J is never formed: its products
+    come from `jax.linearize` and its transpose. s is the curvature g^T J^T W J g / ||g||^2 along
+    the gradient g. A step is taken only if F decreases;
     then mu shrinks by 0.2, else it grows by 4. The default for latents above 32.
 
     Attributes:
@@ -50,16 +51,18 @@ class GaussNewton:
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One damped step; see `jaxact.inversion.loop.Solver`."""
-        r, push = jax.linearize(problem.residual, z)
+        a, push = jax.linearize(problem.measured, z)
         pull = jax.linear_transpose(push, z)
+        slope, weigh = problem.expand(a)
         prior = jnp.asarray(problem.prior, z.dtype)
-        gradient = pull(r)[0] + prior * z
+        gradient = pull(slope)[0] + prior * z
         along = push(gradient)
         size = gradient @ gradient
-        scale = prior + jnp.where(size > 0, along @ along / jnp.where(size > 0, size, 1), 1)
+        bend = along @ weigh(along)
+        scale = prior + jnp.where(size > 0, bend / jnp.where(size > 0, size, 1), 1)
         shift = prior + state[0] * scale
         move = conjugate_gradient(
-            lambda v: pull(push(v))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
+            lambda v: pull(weigh(push(v)))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
         )
         return _accept(self, problem, z, loss, state, move, gradient)
 
@@ -68,7 +71,7 @@ class GaussNewton:
 class LevenbergMarquardt:
     """Levenberg-Marquardt with the explicit Jacobian: a k x k Cholesky solve a step.
 
-    (J^T J + prior I + mu t I) d = -grad F with t = tr(J^T J + prior I) / k; mu as in
+    (J^T W J + prior I + mu t I) d = -grad F with t = tr(J^T W J + prior I) / k; mu and W as in
     `GaussNewton`. It is exact on ill-conditioned problems, where truncated CG is not. The
     default for latents up to 32.
 
@@ -92,10 +95,11 @@ class LevenbergMarquardt:
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One damped step; see `jaxact.inversion.loop.Solver`."""
-        r, jacobian = problem.jacobian(z)
+        a, jacobian = problem.jacobian(z)
+        slope, weigh = problem.expand(a)
         prior = jnp.asarray(problem.prior, z.dtype)
-        gradient = r @ jacobian + prior * z
-        normal = jacobian.T @ jacobian
+        gradient = slope @ jacobian + prior * z
+        normal = jacobian.T @ weigh(jacobian)
         scale = prior + jnp.trace(normal) / z.size
         damped = normal + (prior + state[0] * scale) * jnp.eye(z.size, dtype=z.dtype)
         factor = jax.scipy.linalg.cho_factor(damped, lower=True)
