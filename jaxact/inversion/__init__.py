@@ -35,9 +35,12 @@ from jaxact.inversion.noise import PoissonNoise as PoissonNoise
 from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import mask as mask
+from jaxact.inversion.priors import GaussianPrior as GaussianPrior
 from jaxact.inversion.problem import Problem as Problem
 from jaxact.inversion.projections import Ball as Ball
+from jaxact.inversion.projections import Box as Box
 from jaxact.inversion.projections import ProjectedGradient as ProjectedGradient
+from jaxact.inversion.projections import Sphere as Sphere
 from jaxact.inversion.projections import project_l1 as project_l1
 from jaxact.inversion.projections import project_l2 as project_l2
 from jaxact.inversion.second_order import GaussNewton as GaussNewton

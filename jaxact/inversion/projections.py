@@ -81,15 +81,57 @@ class Ball:
 
 
 @pytree()
+class Box:
+    """{h : low <= h <= high}, the support of a uniform latent.
+
+    Attributes:
+        low: scalar or (n,).
+        high: likewise, >= low.
+
+    Example:
+        >>> Box(-1.0, 1.0).project(jnp.array([2.0, 0.5])).tolist()
+        [1.0, 0.5]
+    """
+
+    low: Leaf
+    high: Leaf
+
+    def project(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The nearest point of the box."""
+        return jnp.clip(h, jnp.asarray(self.low, h.dtype), jnp.asarray(self.high, h.dtype))
+
+
+@pytree()
+class Sphere:
+    """{h : ||h||_2 = radius}: generators with normalised latents; sqrt(k) is where N(0, I) is.
+
+    Attributes:
+        radius: > 0.
+
+    Example:
+        >>> Sphere(2.0).project(jnp.array([0.0, 4.0])).tolist()
+        [0.0, 2.0]
+    """
+
+    radius: Leaf
+
+    def project(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The nearest point of the sphere; 0, which has none, stays."""
+        length = jnp.linalg.norm(h)
+        return h * jnp.where(length > 0, self.radius / jnp.where(length > 0, length, 1), 1)
+
+
+@pytree()
 class ProjectedGradient:
     """Accelerated projected gradient descent that never raises F: a solver for `invert`.
 
     h <- P(v - t grad F(v)) from the extrapolated point v; where F does not fall, the momentum
-    restarts and t is halved; else t grows. It converges when a step along a just restarted
-    gradient moves h by less than tol ||h||.
+    restarts and t is halved; else t grows. A start outside is moved inside first. It converges
+    when a step along a just restarted gradient moves h by less than tol ||h||.
 
     Attributes:
-        region: where the answer may lie, an object with project(h), as `Ball`.
+        region: where the answer may lie: `Ball`, `Box`, `Sphere` or any frozen pytree with
+            project(h).
         steps: the most iterations.
         tol: see above.
 
@@ -110,18 +152,22 @@ class ProjectedGradient:
     tol: Leaf = 1e-5
 
     def init(self, problem: Problem, z: Array) -> Any:
-        """The step length, the point before, and the momentum's counter."""
+        """The step length, the point before, the momentum's counter, whether z may be outside."""
         start = jnp.zeros((), z.dtype)
         g = jax.grad(problem.objective)(z)
         size = g @ g
         bend = jax.jvp(problem.residual, (z,), (g,))[1]
         curvature = bend @ bend
         safe = jnp.where(curvature > 0, curvature, 1)
-        return jnp.where(curvature > 0, size / safe, 1), z, start
+        return jnp.where(curvature > 0, size / safe, 1), z, start, jnp.ones((), bool)
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One projected step; see `jaxact.inversion.loop.Solver`."""
-        length, before, count = state
+        length, before, count, outside = state
+        home = self.region.project(z)
+        z = jnp.where(outside, home, z)
+        loss = jnp.where(outside, problem.objective(home), loss)
+        before = jnp.where(outside, home, before)
         v = z + count / (count + 3) * (z - before)
         gradient = jax.grad(problem.objective)(v)
         trial = self.region.project(v - length * gradient)
@@ -137,6 +183,7 @@ class ProjectedGradient:
                 length * jnp.where(better, _GROW, jnp.where(count == 0, _SHRINK, 1.0)),
                 z,
                 jnp.where(better, count + 1, 0),
+                jnp.zeros_like(outside),
             ),
             converged,
         )
