@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from jaxact.inversion.certificate import TOLERANCE, from_jacobian, pose
 from jaxact.inversion.first_order import Adam, Optax
 from jaxact.inversion.implicit import minimiser
 from jaxact.inversion.loop import descend, misfit_floor
+from jaxact.inversion.priors import with_prior
 from jaxact.inversion.problem import Problem
 from jaxact.inversion.second_order import GaussNewton, LevenbergMarquardt
 from jaxact.numerics import checks
@@ -92,7 +92,9 @@ def invert(
             Levenberg-Marquardt up to 32 latents, Gauss-Newton above.
         restarts: number of random starts, >= 1; ignored where `latent` gives starts.
         prior: weight of the latent's N(0, I) prior, >= 0: the variance of the noise in y, if
-            that is known and the noise model is the default.
+            that is known and the noise model is the default. Or a negative log density, latent ->
+            scalar, which is added to F as it is: `GaussianPrior(...)` or any JAX function. (A
+            set that holds the latent is a solver's: `ProjectedGradient(Box(-1.0, 1.0))`.)
         noise: `GaussianNoise(sigma)`, `HuberNoise(delta)` or `L1Noise()` for gross outliers,
             `PoissonNoise()` for counts, `LogisticNoise()` for signs; or any elementwise function
             rho(a, y). Every solver minimises the same F. None: least squares.
@@ -131,7 +133,8 @@ def invert(
     """
     y = jnp.asarray(y, jnp.result_type(y, float))
     checks.finite("y", y)
-    checks.non_negative("prior", prior)
+    if not callable(prior):
+        checks.non_negative("prior", prior)
     dtype = jnp.finfo(y.dtype).dtype
     starts = _starts(latent, restarts, key, dtype)
     solver = _solver(solver, starts[0].size)
@@ -140,7 +143,7 @@ def invert(
     if jnp.iscomplexobj(y) and not jnp.iscomplexobj(problem.y):
         raise TypeError(f"y must be real, as operator(generator(z)) is, got dtype {y.dtype}")
     problem.noise.check(y)
-    problem = dataclasses.replace(problem.replace(y), prior=prior)
+    problem = with_prior(problem.replace(y), prior)
     found = solve(problem, solver, starts, sign_flip=bool(sign_flip))
     if checks.is_concrete(found.loss) and not np.isfinite(found.loss):
         raise ValueError(
@@ -176,7 +179,7 @@ def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = Fal
     near = jnp.linalg.norm(run.z - run.z[best][None], axis=1) <= _SAME * jnp.linalg.norm(z)
     within = (1 + _SAME) * run.loss[best] + misfit_floor(fixed, solver, run.z[best])
     agree = near & (run.loss <= within)
-    found = from_jacobian(problem.jacobian(z)[1], TOLERANCE)
+    found = from_jacobian(problem.bare().jacobian(z)[1], TOLERANCE)
     return Inversion(
         latent=z.reshape(problem.shape),
         output=problem.output(z),

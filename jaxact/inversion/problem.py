@@ -26,6 +26,7 @@ class Problem:
         prior: weight of 1/2 ||z||^2, a scalar.
         shape: the latent's shape.
         noise: the model of the misfit, `jaxact.inversion.noise.Noise`; least squares by default.
+        penalty: a further term of F, latent -> scalar: a negative log density; None for none.
     """
 
     generator: Function
@@ -34,6 +35,7 @@ class Problem:
     prior: Leaf
     shape: tuple[int, ...]
     noise: Any = GaussianNoise()
+    penalty: Function | None = None
 
     def replace(self, y: Array) -> Problem:
         """The same problem with other measurements, in the dtype of the operator's."""
@@ -44,16 +46,30 @@ class Problem:
         generator = hoist(self.generator, z.reshape(self.shape))
         operator, noise = hoist(self.operator, self.output(z)), self.noise
         if isinstance(noise, Custom):
-            noise = Custom(hoist(noise.rho, self.measured(z), self.data(z.dtype)))
-        return dataclasses.replace(self, generator=generator, operator=operator, noise=noise)
+            noise = Custom(hoist(noise.rho, self.bare().measured(z), self.data(z.dtype)))
+        penalty = self.penalty
+        if penalty is not None:
+            penalty = hoist(penalty, z.reshape(self.shape))
+        return dataclasses.replace(
+            self, generator=generator, operator=operator, noise=noise, penalty=penalty
+        )
+
+    def bare(self) -> Problem:
+        """The same problem without its penalty."""
+        return dataclasses.replace(self, penalty=None)
 
     def output(self, z: Float[Array, " k"]) -> Array:
         """G(z)."""
         return self.generator(z.reshape(self.shape))
 
     def measured(self, z: Float[Array, " k"]) -> Float[Array, " m"]:
-        """A G(z) as a flat real vector (complex measurements: real, then imaginary parts)."""
-        return _real(self.operator(self.output(z)))
+        """A G(z) as a flat real vector (complex measurements: real, then imaginary parts).
+
+        With a penalty, z itself follows: what the penalty sees is measured, too, so every solver
+        treats it as a part of the misfit.
+        """
+        a = _real(self.operator(self.output(z)))
+        return a if self.penalty is None else jnp.concatenate([a, z.astype(a.dtype)])
 
     def data(self, dtype: Any) -> Float[Array, " m"]:
         """y, flattened likewise."""
@@ -61,13 +77,15 @@ class Problem:
 
     def residual(self, z: Float[Array, " k"]) -> Float[Array, " m"]:
         """A G(z) - y, flat."""
-        a = self.measured(z)
+        a = self.bare().measured(z)
         return a - self.data(a.dtype)
 
     def objective(self, z: Float[Array, " k"]) -> Float[Array, ""]:
         """F(z); +inf where the generator is not finite."""
-        a = self.measured(z)
+        a = self.bare().measured(z)
         value = self.noise.misfit(a, self.data(a.dtype))
+        if self.penalty is not None:
+            value = value + self._penalty(z)
         value = value + jnp.asarray(self.prior, z.dtype) * (z @ z) / 2
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
@@ -84,11 +102,31 @@ class Problem:
         matrix is J^T W J + prior I.
         """
         y = self.data(a.dtype)
+        if self.penalty is not None:
+            return self._expand_both(a[: y.size], a[y.size :])
         slope = jax.grad(self.noise.misfit)(a, y)
         w = self.noise.weights(a, y)
         if w is None:
             return slope, lambda v: v
         return slope, lambda v: v * w.reshape((-1,) + (1,) * (v.ndim - 1))
+
+    def _expand_both(self, a: Array, z: Array) -> tuple[Array, Callable[[Array], Array]]:
+        slope, weigh = self.bare().expand(a)
+        pull = jax.grad(self._penalty)
+
+        def bend(v: Array) -> Array:
+            return jax.jvp(pull, (z,), (v,))[1]
+
+        def weigh_both(v: Array) -> Array:
+            tail = bend(v[a.size :]) if v.ndim == 1 else jax.vmap(bend, 1, 1)(v[a.size :])
+            return jnp.concatenate([weigh(v[: a.size]), tail])
+
+        return jnp.concatenate([slope, pull(z)]), weigh_both
+
+    def _penalty(self, z: Float[Array, " k"]) -> Float[Array, ""]:
+        if self.penalty is None:
+            return jnp.zeros((), z.dtype)
+        return jnp.asarray(self.penalty(z.reshape(self.shape)), z.dtype)
 
     def jacobian(self, z: Float[Array, " k"]) -> tuple[Float[Array, " m"], Float[Array, "m k"]]:
         """A G(z) and J = d(A G)/dz, by k forward or m reverse products, the fewer."""
