@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from jaxact.geometry.admissible import Admissibility as Admissibility
 from jaxact.geometry.admissible import admissibility as admissibility
+from jaxact.geometry.composite import ProperComposite as ProperComposite
 from jaxact.geometry.deformed import exp_chi as exp_chi
 from jaxact.geometry.deformed import log_chi as log_chi
 from jaxact.geometry.divergences import Divergence as Divergence
 from jaxact.geometry.divergences import divergence as divergence
 from jaxact.geometry.divergences import divergence_value as divergence_value
 from jaxact.geometry.divergences import matched_divergence as matched_divergence
+from jaxact.geometry.links import Link as Link
+from jaxact.geometry.links import matsushita as matsushita
 from jaxact.geometry.signature import Signature as Signature
 from jaxact.geometry.signature import gan as gan
 from jaxact.geometry.signature import parametric_curve as parametric_curve
