@@ -98,8 +98,8 @@ def fit_generator(
         raise ValueError(f"there is nothing to fit in {tuple(train)}: no parameters")
     _require_support(g, data)
     chosen = optimizer or _default_optimizer(steps)
-    free, trace, norm = _run(free, held, data, optimizer=chosen, steps=steps)
-    return LikelihoodFit(Generator(**free, **held), *trace, norm, norm <= tol)
+    free, nll, halvings, norm = _run(free, held, data, optimizer=chosen, steps=steps)
+    return LikelihoodFit(Generator(**free, **held), nll, halvings, norm, norm <= tol)
 
 
 def negative_log_likelihood(g: Generator, x: Float[ArrayLike, "count d"]) -> Float[Array, ""]:
@@ -138,8 +138,8 @@ def _run(free: Any, held: Any, x: Any, *, optimizer: Any, steps: int) -> Any:
         return ((p, memory), jax.value_and_grad(objective)(p)), (value, halvings)
 
     start = (free, optimizer.init(free)), jax.value_and_grad(objective)(free)
-    ((free, _), (_, gradient)), trace = jax.lax.scan(step, start, None, length=steps)
-    return free, trace, optax.tree.norm(gradient)
+    ((free, _), (_, gradient)), (nll, halvings) = jax.lax.scan(step, start, None, length=steps)
+    return free, nll, halvings, optax.tree.norm(gradient)
 
 
 def _backtrack(objective: Any, p: Any, updates: Any, value: Any) -> tuple[Any, Any]:
