@@ -285,4 +285,19 @@ def _require_monotone(name: str, act: Any) -> Activation:
             f"{name} must be strictly monotone and continuous: {why}, so the generator has no "
             "inverse and no density"
         )
+    _require_masked(name, act, report.infimum)
     return act
+
+
+def _require_masked(name: str, act: Activation, infimum: float) -> None:
+    """Refuse a declared inverse that is finite below the image: its density has mass there."""
+    if act.closed.inverse is None or not np.isfinite(infimum):
+        return
+    below = infimum - np.array([0.1, 1.0, 10.0])
+    with jax.ensure_compile_time_eval():
+        found = np.asarray(act.inverse(jnp.asarray(below, float)))
+    if np.isfinite(found).any():
+        raise ValueError(
+            f"{name} must declare an inverse that is infinite outside its image: that of "
+            f"{act.name} is {found[np.isfinite(found)][0]:.3g} where {act.name} has no value"
+        )
