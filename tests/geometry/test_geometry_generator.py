@@ -7,7 +7,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import jaxact as ja
@@ -99,9 +98,12 @@ def test_outside_the_image_there_is_no_density(x64):
     # The rational inverse, unmasked, gives points outside a density: so it is not to be used.
     z = np.asarray(points[3] - 0.36 / (4 * points[3]))
     assert np.isfinite(-(z @ z) / 2)
-    by_x, by_g = jax.grad(
-        lambda x, g: jnp.sum(jnp.where(jnp.isfinite(v := g.log_density(x)), v, 0)), (0, 1)
-    )(points, g)
+
+    def total(x, g):
+        log_q = g.log_density(x)
+        return jnp.sum(jnp.where(jnp.isfinite(log_q), log_q, 0))
+
+    by_x, by_g = jax.jit(jax.grad(total, (0, 1)))(points, g)
     assert np.abs(by_x[0]).min() > 0
     assert (np.asarray(by_x[1:]) == 0).all()
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((by_x, by_g)))
@@ -159,11 +161,7 @@ def test_mu_is_recovered_and_the_support_is_a_wall(x64):
     assert float(fit.halvings.sum()) > 0  # the way there met the wall
     assert np.isfinite(np.asarray(fit.nll)).all()
     np.testing.assert_array_equal(fit.generator.weights, true.weights)
-    # A rate that would leave the image at once ends inside it.
-    wild = geometry.fit_generator(at(0.2), x, train=("act",), steps=20, optimizer=optax.sgd(50.0))
-    assert np.isfinite(np.asarray(wild.nll)).all()
-    assert float(wild.halvings.max()) > 3
-    with pytest.raises(ValueError, match="outside|in the image of the generator at the start"):
+    with pytest.raises(ValueError, match="in the image of the generator at the start"):
         geometry.fit_generator(at(0.5), x, train=("act",))
 
 
