@@ -16,6 +16,7 @@ from jaxact.nets.functional import Apply as Apply
 from jaxact.nets.functional import as_function as as_function
 from jaxact.nets.functional import functional as functional
 from jaxact.nets.generator import ConvGenerator as ConvGenerator
+from jaxact.nets.invertible import InvertibleGenerator as InvertibleGenerator
 from jaxact.nets.layers import layers as layers
 from jaxact.nets.memory import DenseAssociativeMemory as DenseAssociativeMemory
 from jaxact.nets.memory import FeedForwardDual as FeedForwardDual
