@@ -195,7 +195,7 @@ def game(
     chosen = (_adam(clip), _adam(clip)) if optimizers is None else optimizers
     if clip is not None:
         checks.positive("clip", clip)
-        chosen = chosen if optimizers is None else tuple(_clipped(o, clip) for o in optimizers)
+        chosen = (_clipped(chosen[0], clip), _clipped(chosen[1], clip)) if optimizers else chosen
     return Game(
         callable_pytree(generator), callable_pytree(discriminator), callable_pytree(latent),
         tuple(map(_as_pytree, pool)), penalty, limit, chosen, loss, critic_steps, spectral,

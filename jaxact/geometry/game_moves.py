@@ -51,7 +51,7 @@ def step(game: Any, state: GameState, real: Any, key: Any) -> tuple[GameState, M
 
 
 def play_value(game: Any, which: Any, v_real: Any, v_fake: Any) -> Any:
-    """mean T(v_real) - mean f*(T(v_fake)) of the composite that is played."""
+    """Mean T(v_real) - mean f*(T(v_fake)) of the composite that is played."""
     real, _, fake, _ = _heads(game, which, v_real, v_fake)
     return jnp.mean(real) - jnp.mean(fake)
 
@@ -73,7 +73,7 @@ def true_value(game: Any, which: Any, s_real: Any, s_fake: Any) -> Any:
 
 
 def outputs(game: Any, params: Any, x: Any) -> Any:
-    """v of a batch of samples, (count,)."""
+    """V of a batch of samples, (count,)."""
     return jax.vmap(lambda one: jnp.reshape(game.discriminator(params, one), ()))(x)
 
 

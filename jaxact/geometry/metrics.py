@@ -40,7 +40,7 @@ def kde_log_likelihood(
     bandwidth: Any,
     block: int = 256,
 ) -> Float[Array, " m"]:
-    """log of the Gaussian kernel density of samples, at each x.
+    """Log of the Gaussian kernel density of samples, at each x.
 
         log 1/n sum_i N(x; s_i, h^2 I).
 
@@ -167,5 +167,8 @@ def _pair(samples: Any, x: Any) -> tuple[Any, Any]:
             f"{jnp.shape(samples)[1:]} and {jnp.shape(x)[1:]}"
         )
     made = [jnp.asarray(a) for a in (samples, x)]
-    floats = [a.astype(jnp.result_type(a.dtype, jnp.float32)) for a in made]
+    floats = [
+        a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float))
+        for a in made
+    ]
     return floats[0].reshape(floats[0].shape[0], -1), floats[1].reshape(floats[1].shape[0], -1)

@@ -131,7 +131,7 @@ def play(
                 f"restore must give a match of {steps // every} parts, whose estimates have shape "
                 f"{(*state.step.shape, steps // every)}, got {jnp.shape(match.trace.estimate)}"
             )
-    for index in range(int(match.parts), steps // every):
+    for _ in range(int(match.parts), steps // every):
         match = part(match, key=key)
         if save is not None:
             save(match)

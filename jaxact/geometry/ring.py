@@ -135,8 +135,12 @@ def _coverage(x: Any, law: Ring, reach: Any) -> Coverage:
     centers = law.centers.astype(x.dtype)
     square = jnp.sum((x[:, None, :] - centers[None]) ** 2, axis=2)
     near = jnp.argmin(square, axis=1)
-    good = jnp.min(square, axis=1) <= (reach.astype(x.dtype) * law.deviation.astype(x.dtype)) ** 2
-    shares = jnp.mean(jax.nn.one_hot(near, law.modes, dtype=x.dtype) * good[:, None], axis=0)
+    good = (
+        jnp.min(square, axis=1)
+        <= (reach.astype(x.dtype) * jnp.asarray(law.deviation, x.dtype)) ** 2
+    )
+    hits = jax.nn.one_hot(near, law.modes, dtype=x.dtype)
+    shares = jnp.mean(jnp.where(good[:, None], hits, 0), axis=0)
     quality = jnp.sum(shares)
     balance = shares / jnp.where(quality > 0, quality, jnp.ones_like(quality))
     kl = jnp.sum(jax.scipy.special.xlogy(balance, balance)) + math.log(law.modes)
