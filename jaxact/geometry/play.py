@@ -201,7 +201,8 @@ def _part(
         return state, estimate, true, jax.tree.map(lambda leaf: leaf[-1], moves)
 
     if match.state.step.ndim:
-        lanes = jax.random.split(key, match.state.step.shape[0])
+        numbers = jnp.arange(match.state.step.shape[0])
+        lanes = jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers)
         state, *row = jax.vmap(one)(match.state, lanes)
     else:
         state, *row = one(match.state, key)
