@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jaxact.geometry.admissible import Admissibility as Admissibility
 from jaxact.geometry.admissible import admissibility as admissibility
+from jaxact.geometry.composite import ProperComposite as ProperComposite
 from jaxact.geometry.deformed import exp_chi as exp_chi
 from jaxact.geometry.deformed import log_chi as log_chi
 from jaxact.geometry.divergences import Divergence as Divergence
@@ -19,6 +20,8 @@ from jaxact.geometry.game import game as game
 from jaxact.geometry.game_state import Diverged as Diverged
 from jaxact.geometry.game_state import GameState as GameState
 from jaxact.geometry.game_state import Moves as Moves
+from jaxact.geometry.links import Link as Link
+from jaxact.geometry.links import matsushita as matsushita
 from jaxact.geometry.metrics import Bandwidth as Bandwidth
 from jaxact.geometry.metrics import kde_bandwidth as kde_bandwidth
 from jaxact.geometry.metrics import kde_log_likelihood as kde_log_likelihood

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.activation import Activation, activation
-from jaxact.geometry import table
+from jaxact.geometry import heads, table
 from jaxact.geometry.matched import ActivationConjugate, SignatureConjugate, SignatureGenerator
 from jaxact.geometry.signature import Signature, conform, signature
 from jaxact.numerics import checks
@@ -21,7 +22,7 @@ from jaxact.numerics.pytrees import Leaf, pytree
 _TOLERANCE = 1e-5
 
 
-@pytree(static=("fn", "conjugate_fn", "name"))
+@pytree(static=("fn", "conjugate_fn", "name", "heads_fn", "slope_limit_fn"))
 class Divergence:
     """The f-divergence I_f(P || Q) = E_Q f(p / q), f convex on u >= 0, as a pytree.
 
@@ -30,6 +31,10 @@ class Divergence:
         conjugate_fn: (t, *theta) -> sup over u >= 0 of t u - f(u); +inf off its domain.
         theta: parameters, a tuple of pytrees of arrays; differentiable.
         name: what tables call it.
+        heads_fn: closed form (s, *theta) -> (f'(e^s), f*(f'(e^s))) where one is known: the
+            optimal discriminator and its conjugate at the log-ratio s = log p / q.
+        slope_limit_fn: sup f', the upper end of the domain of f*, where it is known: a number
+            or a function of theta. inf: f' is unbounded.
 
     Example:
         >>> kl = divergence("kl")
@@ -41,6 +46,8 @@ class Divergence:
     conjugate_fn: Callable[..., Any]
     theta: Leaf = ()
     name: str = "divergence"
+    heads_fn: Callable[..., Any] | None = None
+    slope_limit_fn: float | Callable[..., Any] | None = None
 
     def f(self, u: Any) -> Any:
         """The generator at u >= 0, elementwise."""
@@ -56,6 +63,28 @@ class Divergence:
         """The convex conjugate f*(t), elementwise; +inf off its domain."""
         t, theta = conform(t, self.theta)
         return jnp.asarray(self.conjugate_fn(t, *theta), t.dtype)
+
+    def heads(self, s: Any) -> tuple[Any, Any]:
+        """f'(e^s) and f*(f'(e^s)) at the log-ratio s, elementwise: always inside the domain of f*.
+
+        By the closed form where there is one; else from f, with an absolute rounding error of
+        about eps e^s, and constant beyond |s| = 19 (float64: 156).
+        """
+        s, theta = conform(s, self.theta)
+        if self.heads_fn is not None:
+            output, conjugate = self.heads_fn(s, *theta)
+            return jnp.asarray(output, s.dtype), jnp.asarray(conjugate, s.dtype)
+        # Four powers of u, which two derivatives of the heads may hold, are finite.
+        end = 0.22 * math.log(float(jnp.finfo(s.dtype).max))
+        u = jnp.exp(jnp.clip(s, -end, end))
+        output = self.derivative(u)
+        return output, u * output - self.f(u)
+
+    @property
+    def slope_limit(self) -> Any:
+        """Sup f', the upper end of the domain of f*; None where it is not known."""
+        limit = self.slope_limit_fn
+        return limit(*self.theta) if callable(limit) else limit
 
     @property
     def threshold(self) -> Any:
@@ -123,13 +152,15 @@ def _named(name: str, alpha: Any) -> Divergence:
             raise ValueError(
                 f"alpha must be neither 0 (that is 'reverse_kl') nor 1 ('kl'), got {alpha}"
             )
-        return Divergence(table.alpha, table.alpha_conjugate, (alpha,), "alpha")
+        parts = (heads.alpha, table.alpha_slope_limit)
+        return Divergence(table.alpha, table.alpha_conjugate, (alpha,), "alpha", *parts)
     if name not in table.NAMED:
         known = (*table.NAMED, "alpha")
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ";"
         raise ValueError(f"unknown divergence {name!r}{hint} it must be one of {', '.join(known)}")
-    return Divergence(*table.NAMED[name], (), name)
+    row = table.NAMED[name]
+    return Divergence(row.f, row.conjugate, (), name, row.heads, row.slope_limit)
 
 
 def divergence_value(

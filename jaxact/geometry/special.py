@@ -14,7 +14,7 @@ def tsallis_log(z: Any, q: Any) -> Any:
     """log_q(z) = log(z) (e^w - 1) / w with w = (1 - q) log z; at 0 the limit."""
     inside = z > 0
     log = jnp.log(jnp.where(inside, z, 1))
-    value = log * _expm1_ratio((1 - q) * log)
+    value = log * expm1_ratio((1 - q) * log)
     end = jnp.where(q < 1, -1 / jnp.where(q < 1, 1 - q, 1), -jnp.inf)
     return jnp.where(inside, value, jnp.where(z < 0, -jnp.inf, end)).astype(z.dtype)
 
@@ -23,13 +23,13 @@ def tsallis_exp(y: Any, q: Any) -> Any:
     """exp_q(y) = exp(y log(1 + u) / u) with u = (1 - q) y; 0 below and inf above the range."""
     u = (1 - q) * y
     inside = u > -1
-    log = jnp.where(inside, y, 0) * _log1p_ratio(jnp.where(inside, u, 0))
+    log = jnp.where(inside, y, 0) * log1p_ratio(jnp.where(inside, u, 0))
     fits = log < math.log(float(jnp.finfo(y.dtype).max))
     value = jnp.where(fits, jnp.exp(jnp.where(fits, log, 0)), jnp.inf)
     return jnp.where(inside, value, jnp.where(q < 1, 0, jnp.inf)).astype(y.dtype)
 
 
-def _expm1_ratio(w: Any) -> Any:
+def expm1_ratio(w: Any) -> Any:
     """(e^w - 1) / w, with a series near 0 so that its derivatives are exact there too."""
     near = jnp.abs(w) < 0.5
     small, large = jnp.where(near, w, 0), jnp.where(near, 1, w)
@@ -39,7 +39,7 @@ def _expm1_ratio(w: Any) -> Any:
     return jnp.where(near, series, jnp.expm1(large) / large)
 
 
-def _log1p_ratio(u: Any) -> Any:
+def log1p_ratio(u: Any) -> Any:
     """log(1 + u) / u = 2 / (2 + u) * atanh(s) / s with s = u / (2 + u), a series near 0."""
     near = jnp.abs(u) < 0.25
     small, large = jnp.where(near, u, 0), jnp.where(near, 1, u)

@@ -7,11 +7,13 @@ Every conjugate is the sup over u >= 0, so below the range of f' it is -f(0), an
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from jaxact.geometry import heads
 from jaxact.numerics.roots import increasing_root
 
 _LOG2 = math.log(2)
@@ -89,12 +91,17 @@ def _jeffrey(u: Any) -> Any:
 
 def _jeffrey_conjugate(t: Any) -> Any:
     # With w = 1/u at the maximum: w + log w = 1 - t, and f* = 1/w + w + t - 2.
-    log_w = increasing_root(_exp_plus, 1 - t)
+    log_w = log_omega(1 - t)
     return jnp.exp(-log_w) + jnp.exp(log_w) + t - 2
 
 
+def log_omega(y: Any) -> Any:
+    """The root x of e^x + x = y: the logarithm of Wright's omega function."""
+    return increasing_root(_exp_plus, y)
+
+
 def _exp_plus(x: Any) -> Any:
-    return jnp.exp(x) + x
+    return heads.exp_or_inf(x) + x
 
 
 def _total_variation(u: Any) -> Any:
@@ -121,14 +128,30 @@ def alpha_conjugate(t: Any, a: Any) -> Any:
     return jnp.where(inside, value, jnp.where(a > 1, -1 / a, at_end))
 
 
+def alpha_slope_limit(a: Any) -> Any:
+    """The supremum of f': 1 / (1 - a) for a < 1, else +inf."""
+    return jnp.where(a < 1, 1 / jnp.where(a < 1, 1 - a, 1), jnp.inf)
+
+
+class Row(NamedTuple):
+    """One divergence: f, f*, its heads in the log-ratio, and sup f', the upper end of dom f*."""
+
+    f: Callable[..., Any]
+    conjugate: Callable[..., Any]
+    heads: Callable[..., Any] | None
+    slope_limit: float
+
+
 NAMED = {
-    "kl": (_kl, _kl_conjugate),
-    "reverse_kl": (_reverse_kl, _reverse_kl_conjugate),
-    "pearson": (_pearson, _pearson_conjugate),
-    "neyman": (_neyman, _neyman_conjugate),
-    "squared_hellinger": (_squared_hellinger, _squared_hellinger_conjugate),
-    "jensen_shannon": (_jensen_shannon, _jensen_shannon_conjugate),
-    "gan": (_gan, _gan_conjugate),
-    "jeffrey": (_jeffrey, _jeffrey_conjugate),
-    "total_variation": (_total_variation, _total_variation_conjugate),
+    "kl": Row(_kl, _kl_conjugate, heads.kl, math.inf),
+    "reverse_kl": Row(_reverse_kl, _reverse_kl_conjugate, heads.reverse_kl, 0.0),
+    "pearson": Row(_pearson, _pearson_conjugate, heads.pearson, math.inf),
+    "neyman": Row(_neyman, _neyman_conjugate, heads.neyman, 1.0),
+    "squared_hellinger": Row(
+        _squared_hellinger, _squared_hellinger_conjugate, heads.squared_hellinger, 1.0
+    ),
+    "jensen_shannon": Row(_jensen_shannon, _jensen_shannon_conjugate, heads.jensen_shannon, _LOG2),
+    "gan": Row(_gan, _gan_conjugate, heads.gan, 0.0),
+    "jeffrey": Row(_jeffrey, _jeffrey_conjugate, heads.jeffrey, math.inf),
+    "total_variation": Row(_total_variation, _total_variation_conjugate, None, 0.5),
 }
