@@ -25,6 +25,8 @@ from jaxact.nets.memory_rules import PaperRule as PaperRule
 from jaxact.nets.memory_training import MemoryClassifier as MemoryClassifier
 from jaxact.nets.memory_training import train_memory as train_memory
 from jaxact.nets.mlp import MLP as MLP
+from jaxact.nets.players import Players as Players
+from jaxact.nets.players import mlp_players as mlp_players
 from jaxact.nets.resumable import TrainingState as TrainingState
 from jaxact.nets.resumable import train_resumable as train_resumable
 from jaxact.nets.training import cross_entropy as cross_entropy

@@ -139,8 +139,8 @@ def train_autoencoder(
     pixels = flat.shape[1]
     seeds = jax.random.split(key, 3)
     widths = (pixels, *reversed(hidden), latent)
-    encode, inner = _fresh(functools.partial(MLP, widths, jnp.tanh), seeds[0])
-    decode, outer = _fresh(functools.partial(MLP, widths[::-1], act, output=output), seeds[1])
+    encode, inner = fresh(functools.partial(MLP, widths, jnp.tanh), seeds[0])
+    decode, outer = fresh(functools.partial(MLP, widths[::-1], act, output=output), seeds[1])
     pair = Partial(_autoencode, encode, decode)
     params, losses = train(
         pair, {"encoder": inner, "decoder": outer}, ((flat - center) / spread, flat),
@@ -184,7 +184,7 @@ def new_classifier(
     center, spread = _moments(flat)
     seeds = jax.random.split(key)
     sizes = (flat.shape[1], *widths, int(y.max()) + 1)
-    apply, params = _fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
+    apply, params = fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
     return Start(apply, params, ((flat - center) / spread, y), center, spread, seeds[1])
 
 
@@ -204,18 +204,17 @@ def finished_classifier(
     return f, Fit(losses, score, held_out)
 
 
-def _fresh(build: Callable[..., nnx.Module], key: Any) -> tuple[Apply, dict[str, Any]]:
-    """`functional` of a new module, its weights drawn in one compiled call."""
-    graph: list[Any] = []
+def fresh(build: Callable[..., nnx.Module], key: Any) -> tuple[Apply, dict[str, Any]]:
+    """`functional` of a new module, drawn in one compiled call; of many modules for many keys."""
+    found: list[Any] = []
 
-    @jax.jit
     def draw(key: Any) -> Any:
         apply, params = functional(build(rngs=nnx.Rngs(key)))
-        graph.append(apply.graph)
+        found.append(apply.graph)
         return apply.fixed, params
 
-    fixed, params = draw(key)
-    return Apply(graph[0], fixed), params
+    fixed, params = jax.jit(draw if key.ndim == 0 else jax.vmap(draw, out_axes=(None, 0)))(key)
+    return Apply(found[0], fixed), params
 
 
 def _moments(flat: Any) -> tuple[Any, Any]:
