@@ -48,14 +48,12 @@ from jaxact.inversion.noise import Noise as Noise
 from jaxact.inversion.noise import PoissonNoise as PoissonNoise
 from jaxact.inversion.noise_bound import NoiseBound as NoiseBound
 from jaxact.inversion.noise_bound import noise_bound as noise_bound
-from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import blur as blur
 from jaxact.inversion.operators import dense as dense
 from jaxact.inversion.operators import downsample as downsample
 from jaxact.inversion.operators import fourier_magnitude as fourier_magnitude
 from jaxact.inversion.operators import gaussian as gaussian
 from jaxact.inversion.operators import identity as identity
-from jaxact.inversion.operators import mask as mask
 from jaxact.inversion.operators import sign as sign
 from jaxact.inversion.priors import GaussianPrior as GaussianPrior
 from jaxact.inversion.problem import Problem as Problem
