@@ -13,13 +13,14 @@ from jaxact.bounds.backward import Forms, both_sides, explicit, interval_of, unk
 from jaxact.bounds.problem import Bounds
 from jaxact.bounds.regions import Ball, inner
 from jaxact.bounds.relax import relax_unit
-from jaxact.bounds.rounding import SoundWalk, gamma, magnitude, node_error, tiny
+from jaxact.bounds.rounding import SoundWalk
 from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import Relaxed, Relaxer, answer, relaxed_joint, shaped
 from jaxact.numerics.pytrees import pytree
 from jaxact.tracing.affine import Affine, Variable
 from jaxact.tracing.graph import Network, Unit
 from jaxact.tracing.ranges import unit_range
+from jaxact.tracing.rounding import gamma, magnitude, node_error, tiny
 
 
 @pytree(static=("inner", "outer", "relaxer"))

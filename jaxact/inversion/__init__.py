@@ -9,6 +9,9 @@ from __future__ import annotations
 from jaxact.inversion.certificate import Certificate as Certificate
 from jaxact.inversion.certificate import certificate as certificate
 from jaxact.inversion.certificate import pose as pose
+from jaxact.inversion.expansion import Expansion as Expansion
+from jaxact.inversion.expansion import expansion_report as expansion_report
+from jaxact.inversion.expansion import wdc_limit as wdc_limit
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
 from jaxact.inversion.intermediate import IntermediateInversion as IntermediateInversion
@@ -22,6 +25,10 @@ from jaxact.inversion.landscape import neighbourhoods as neighbourhoods
 from jaxact.inversion.landscape import ray as ray
 from jaxact.inversion.landscape import rho as rho
 from jaxact.inversion.landscape import slope_at_zero as slope_at_zero
+from jaxact.inversion.langevin import Samples as Samples
+from jaxact.inversion.langevin import langevin as langevin
+from jaxact.inversion.laplace import Laplace as Laplace
+from jaxact.inversion.laplace import laplace as laplace
 from jaxact.inversion.layerwise import LayerwiseInversion as LayerwiseInversion
 from jaxact.inversion.layerwise import forward as forward
 from jaxact.inversion.layerwise import invert_layerwise as invert_layerwise
@@ -32,6 +39,8 @@ from jaxact.inversion.noise import L1Noise as L1Noise
 from jaxact.inversion.noise import LogisticNoise as LogisticNoise
 from jaxact.inversion.noise import Noise as Noise
 from jaxact.inversion.noise import PoissonNoise as PoissonNoise
+from jaxact.inversion.noise_bound import NoiseBound as NoiseBound
+from jaxact.inversion.noise_bound import noise_bound as noise_bound
 from jaxact.inversion.operators import Mask as Mask
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import mask as mask
@@ -48,3 +57,5 @@ from jaxact.inversion.second_order import LevenbergMarquardt as LevenbergMarquar
 from jaxact.inversion.surface import loss_surface as loss_surface
 from jaxact.inversion.surface import ray_profile as ray_profile
 from jaxact.inversion.surface import zero_slopes as zero_slopes
+from jaxact.inversion.unique import Uniqueness as Uniqueness
+from jaxact.inversion.unique import uniqueness as uniqueness

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.inversion.callables import as_function
+from jaxact.inversion.kink_distance import kink_distance, kinks_of
 from jaxact.inversion.noise import as_noise
 from jaxact.inversion.operators import check_operator, identity
 from jaxact.inversion.problem import Problem
@@ -32,6 +36,12 @@ class Certificate:
         identifiable: whether sigma_min > tolerance * sigma_max.
         active_rows: number of measurements that respond to z at all. Fewer than k are never
             enough; for ReLU about half of the rows are dead, so m >= 2k is needed.
+        kink_margin: the smallest |pre-activation - kink| over all neurons that are not smooth
+            everywhere and respond to z. inf if there is none (a smooth generator); NaN where the
+            kinks are not known: a generator that `jaxact.tracing.trace` cannot read, or an
+            activation whose parameters are being traced by JAX.
+        kink_distance: the smallest |pre-activation - kink| / ||its gradient in z||: how far, to
+            first order, z must move until J jumps. inf and NaN as for `kink_margin`.
     """
 
     singular_values: Leaf
@@ -40,6 +50,8 @@ class Certificate:
     condition: Leaf
     identifiable: Leaf
     active_rows: Leaf
+    kink_margin: Leaf = math.nan
+    kink_distance: Leaf = math.nan
 
 
 def certificate(
@@ -78,6 +90,9 @@ def certificate(
         >>> found = certificate(lambda z: wide @ z, jnp.ones(2))
         >>> float(found.sigma_min), bool(found.identifiable), int(found.active_rows)
         (2.0, True, 2)
+        >>> near = certificate(lambda z: abs(wide @ z - 1.5), jnp.ones(2))
+        >>> float(near.kink_margin), float(near.kink_distance)
+        (0.5, 0.25)
 
     Source: Ma, Ayaz & Karaman 2018, injectivity; threshold m >= 2k measured for random ReLU.
     """
@@ -85,7 +100,10 @@ def certificate(
     checks.finite("z", z)
     checks.non_negative("tolerance", tolerance)
     problem = pose(generator, operator, z.dtype, z.shape)
-    found = _certify(problem, z.ravel(), tolerance)
+    kinks = kinks_of(problem, z.ravel())
+    if kinks is not None:
+        kinks = tuple(np.asarray(corners) for corners in kinks)
+    found = _certify(problem, z.ravel(), tolerance, kinks)
     if checks.is_concrete(found) and not jnp.isfinite(found.sigma_max):
         raise ValueError("generator must be finite and differentiable at z, got a NaN or inf")
     return found
@@ -130,12 +148,14 @@ def _one_array(name: str, value: Any) -> Any:
 
 
 @jax.jit
-def _certify(problem: Problem, z: Float[Array, " k"], tolerance: Any) -> Certificate:
-    return from_jacobian(problem.jacobian(z)[1], tolerance)
+def _certify(problem: Problem, z: Float[Array, " k"], tolerance: Any, kinks: Any) -> Certificate:
+    found = from_jacobian(problem.jacobian(z)[1], tolerance)
+    margin, distance = kink_distance(problem, z, kinks)
+    return dataclasses.replace(found, kink_margin=margin, kink_distance=distance)
 
 
 def from_jacobian(jacobian: Float[Array, "m k"], tolerance: Any) -> Certificate:
-    """The certificate of one Jacobian; a pure function."""
+    """The certificate of one Jacobian, without kinks; a pure function."""
     m, k = jacobian.shape
     values = jnp.linalg.svd(jacobian, compute_uv=False)
     values = jnp.concatenate([values, jnp.zeros(k - values.size, values.dtype)])

@@ -23,7 +23,7 @@ _DATA = {
     "conv_general_dilated": (0, 1), "dot_general": (0, 1), "mul": (0, 1), "div": (0,),
     "dynamic_slice": (0,), "dynamic_update_slice": (0, 1), "gather": (0,), "pad": (0, 1),
 }  # fmt: skip
-_BILINEAR = frozenset(("conv_general_dilated", "dot_general", "mul", "div"))
+BILINEAR = frozenset(("conv_general_dilated", "dot_general", "mul", "div"))
 _PLAIN = frozenset(
     "add add_any broadcast_in_dim concatenate convert_element_type copy copy_p cumsum neg reshape "
     "reduce_sum reduce_window_sum rev select_n slice split squeeze sub tile transpose".split()
@@ -148,7 +148,7 @@ class Affine:
 
     def pull_size(self, sizes: Any, weights: Sequence[Any]) -> list[Any]:
         """`pull` by the magnitudes of the coefficients, of rows >= 0."""
-        if self.name not in _BILINEAR:  # each operand has coefficients of one sign
+        if self.name not in BILINEAR:  # each operand has coefficients of one sign
             return [jnp.abs(part) for part in self.pull(sizes, weights)]
         operands = tuple(
             dataclasses.replace(o, value=abs(o.value)) if isinstance(o, Written) else o
@@ -181,7 +181,7 @@ class Affine:
 
         `magnitudes` may hold |W| of some weights, at the weight's index; None where it does not.
         """
-        if self.name in _BILINEAR:
+        if self.name in BILINEAR:
             middle = self.apply(
                 [(lo + up) / 2 for lo, up in zip(lower, upper, strict=True)], weights
             )
@@ -246,7 +246,7 @@ def is_affine(equation: Equation) -> bool:
         return False
     if name == "convert_element_type" and equation.outputs[0].dtype.kind != "f":
         return False
-    return name not in _BILINEAR or len(refs) == 1
+    return name not in BILINEAR or len(refs) == 1
 
 
 def exact_params(equation: Equation) -> tuple[tuple[str, Any], ...]:

@@ -132,16 +132,20 @@ class Network:
         """The dtype of the input."""
         return np.dtype(self.graph.source.dtype)
 
-    def __call__(self, x: Any) -> Any:
-        """The network's value at one sample."""
-        values = {self.graph.source.index: jnp.asarray(x)}
+    def values(self, x: Any) -> dict[Variable, Any]:
+        """Every variable at one sample, the source and the target among them."""
+        values = {self.graph.source: jnp.asarray(x)}
         for node in self.graph.nodes:
             if isinstance(node, Unit):
-                value = node.fn(values[node.operand.index], *node.parameters(self.weights))
+                value = node.fn(values[node.operand], *node.parameters(self.weights))
             else:
-                value = node.apply([values[v.index] for v in node.variables], self.weights)
-            values[node.output.index] = value
-        return values[self.graph.target.index]
+                value = node.apply([values[v] for v in node.variables], self.weights)
+            values[node.output] = value
+        return values
+
+    def __call__(self, x: Any) -> Any:
+        """The network's value at one sample."""
+        return self.values(x)[self.graph.target]
 
     def __repr__(self) -> str:
         """The nodes in order, units in brackets."""
