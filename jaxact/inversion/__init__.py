@@ -9,6 +9,7 @@ from __future__ import annotations
 from jaxact.inversion.certificate import Certificate as Certificate
 from jaxact.inversion.certificate import certificate as certificate
 from jaxact.inversion.certificate import pose as pose
+from jaxact.inversion.composed import compose as compose
 from jaxact.inversion.expansion import Expansion as Expansion
 from jaxact.inversion.expansion import expansion_report as expansion_report
 from jaxact.inversion.expansion import wdc_limit as wdc_limit
@@ -33,6 +34,12 @@ from jaxact.inversion.layerwise import LayerwiseInversion as LayerwiseInversion
 from jaxact.inversion.layerwise import forward as forward
 from jaxact.inversion.layerwise import invert_layerwise as invert_layerwise
 from jaxact.inversion.least_squares import interval_least_squares as interval_least_squares
+from jaxact.inversion.masks import Mask as Mask
+from jaxact.inversion.masks import block_mask as block_mask
+from jaxact.inversion.masks import checkerboard_mask as checkerboard_mask
+from jaxact.inversion.masks import half_mask as half_mask
+from jaxact.inversion.masks import mask as mask
+from jaxact.inversion.masks import random_mask as random_mask
 from jaxact.inversion.noise import GaussianNoise as GaussianNoise
 from jaxact.inversion.noise import HuberNoise as HuberNoise
 from jaxact.inversion.noise import L1Noise as L1Noise
@@ -41,9 +48,13 @@ from jaxact.inversion.noise import Noise as Noise
 from jaxact.inversion.noise import PoissonNoise as PoissonNoise
 from jaxact.inversion.noise_bound import NoiseBound as NoiseBound
 from jaxact.inversion.noise_bound import noise_bound as noise_bound
-from jaxact.inversion.operators import Mask as Mask
+from jaxact.inversion.operators import blur as blur
+from jaxact.inversion.operators import dense as dense
+from jaxact.inversion.operators import downsample as downsample
+from jaxact.inversion.operators import fourier_magnitude as fourier_magnitude
+from jaxact.inversion.operators import gaussian as gaussian
 from jaxact.inversion.operators import identity as identity
-from jaxact.inversion.operators import mask as mask
+from jaxact.inversion.operators import sign as sign
 from jaxact.inversion.priors import GaussianPrior as GaussianPrior
 from jaxact.inversion.problem import Problem as Problem
 from jaxact.inversion.projections import Ball as Ball

@@ -32,8 +32,12 @@ class Function:
 
     def __call__(self, *args: Any) -> Any:
         """Call the original callable."""
+        return self.original()(*args)
+
+    def original(self) -> Callable[..., Any]:
+        """The callable that was split."""
         leaves = [f if a is None else a for a, f in zip(self.arrays, self.fixed, strict=True)]
-        return jax.tree.unflatten(self.treedef, leaves)(*args)
+        return jax.tree.unflatten(self.treedef, leaves)
 
 
 def as_function(name: str, fn: Callable[..., Any]) -> Function:

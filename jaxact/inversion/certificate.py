@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.inversion.callables import as_function
+from jaxact.inversion.composed import check_operator
 from jaxact.inversion.kink_distance import kink_distance, kinks_of
 from jaxact.inversion.noise import as_noise
-from jaxact.inversion.operators import check_operator, identity
+from jaxact.inversion.operators import identity
 from jaxact.inversion.problem import Problem
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
@@ -131,7 +132,7 @@ def pose(
     a = as_function("operator", identity if operator is None else operator)
     latent = jax.ShapeDtypeStruct(shape, dtype)
     output = _one_array("generator", jax.eval_shape(_apply, g, latent))
-    check_operator(operator, output.shape)
+    check_operator(operator, output)
     measured = _one_array("operator", jax.eval_shape(_apply, a, output))
     return Problem(g, a, jnp.zeros(measured.shape, measured.dtype), 0.0, shape, as_noise(noise))
 

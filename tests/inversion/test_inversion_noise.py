@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -178,11 +177,23 @@ def test_implicit_derivative_in_data_and_in_the_noise_model(name, rng, x64):
 
 
 @pytest.mark.fast
-def test_other_values_of_a_noise_model_compile_nothing_new(rng):
-    traced = jax.jit(chex.assert_max_traces(lambda z: jnp.tanh(z[0] * jnp.arange(1.0, 6.0)), n=3))
-    y = jnp.linspace(0.1, 0.4, 5)
-    for delta in (0.1, 0.2, 0.3):
-        inversion.invert(traced, y, latent=jnp.ones(1), noise=inversion.HuberNoise(delta))
+def test_other_values_of_a_noise_model_compile_nothing_new():
+    traces = []
+
+    def generator(z):
+        traces.append(z)
+        return jnp.tanh(z[0] * jnp.arange(1.0, 6.0))
+
+    y = jnp.array([0.1, 0.6, 0.1, 0.6, 0.1])
+    losses = []
+    for delta in (0.1, 0.02):
+        found = inversion.invert(
+            generator, y, latent=jnp.ones(1), noise=inversion.HuberNoise(delta)
+        )
+        losses.append(float(found.loss))
+        traces, count = [], len(traces)
+    assert count == 0
+    assert losses[1] < losses[0]
 
 
 @pytest.mark.fast
