@@ -138,7 +138,7 @@ for name, seen in where.items():
 # With the whole output observed no descent is needed, at any latent dimension.
 
 # %%
-model = nets.ConvGenerator(100, (32, 4), ja.get("relu"), kernels=((4, 4), (4, 4)), rngs=nnx.Rngs(1))
+model = nets.ConvGenerator(100, (32, 8), ja.get("relu"), kernels=((4, 4), (4, 4)), rngs=nnx.Rngs(1))
 z = jax.random.normal(jax.random.key(3), (100,))
 found = inversion.invert_layerwise(nets.layers(model), model(z))
 off = float(jnp.linalg.norm(found.latent - z) / jnp.linalg.norm(z))
