@@ -20,7 +20,8 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any) -> pathlib.Path:
     Args:
         path: the folder that will be the checkpoint; its parents are made.
         tree: a pytree of arrays, numbers and typed keys, such as the params of
-            `jaxact.nets.functional`.
+            `jaxact.nets.functional`, or functions that hold arrays, such as those of
+            `jaxact.nets.as_function`.
 
     Returns:
         The absolute path.
@@ -46,7 +47,7 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any) -> pathlib.Path:
     fresh, backup = target.with_name(f".{target.name}.new"), _backup(target)
     shutil.rmtree(fresh, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(fresh, tree)
+        checkpointer.save(fresh, _plain(tree))
         checkpointer.wait_until_finished()
     # orbax's own force=True removes the old checkpoint before it writes the new one.
     if target.exists():
@@ -87,13 +88,20 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> Any:
     expected = "like must have the structure and shapes of the checkpoint"
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            tree = checkpointer.restore(found, like)
+            tree = checkpointer.restore(found, _plain(like))
         except ValueError as error:
             raise ValueError(f"{expected} {target.name}") from error
     for stored, wanted in zip(jax.tree.leaves(tree), jax.tree.leaves(like), strict=True):
         if np.shape(stored) != np.shape(wanted):
             raise ValueError(f"{expected}, got {np.shape(wanted)} for {np.shape(stored)}")
-    return tree
+    return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(tree))
+
+
+def _plain(tree: Any) -> Any:
+    """The tree with every `Partial` as the list of its arrays: orbax cannot rebuild one."""
+    partial = lambda node: isinstance(node, jax.tree_util.Partial)  # noqa: E731
+    listed = lambda node: jax.tree.leaves(node) if partial(node) else node  # noqa: E731
+    return jax.tree.map(listed, tree, is_leaf=partial)
 
 
 def _backup(target: pathlib.Path) -> pathlib.Path:

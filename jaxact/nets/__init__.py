@@ -34,3 +34,4 @@ from jaxact.nets.training import mse as mse
 from jaxact.nets.training import train as train
 from jaxact.nets.units import Unit as Unit
 from jaxact.nets.units import gain as gain
+from jaxact.nets.vae import train_vae as train_vae

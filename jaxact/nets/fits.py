@@ -135,7 +135,7 @@ def train_autoencoder(
     images = jnp.asarray(images)
     checks.between("images", images, 0.0, 1.0)
     shape, flat = images.shape[1:], images.reshape(images.shape[0], -1)
-    center, spread = _moments(flat)
+    center, spread = moments(flat)
     pixels = flat.shape[1]
     seeds = jax.random.split(key, 3)
     widths = (pixels, *reversed(hidden), latent)
@@ -147,17 +147,17 @@ def train_autoencoder(
         loss=mse, epochs=epochs, batch=batch, key=seeds[2],
     )  # fmt: skip
     inner, outer = params["encoder"], params["decoder"]
-    inner["layers"][0] = _fold_input(inner["layers"][0], center, spread)
+    inner["layers"][0] = fold_input(inner["layers"][0], center, spread)
     codes = jax.vmap(functools.partial(encode, inner))(flat)
     middle, width = jnp.mean(codes, 0), jnp.std(codes, 0)
     width = jnp.where(width > 1e-6, width, jnp.ones_like(width))
     last = len(inner["layers"]) - 1
     inner["layers"][last] = _fold_output(inner["layers"][last], middle, width)
-    outer["layers"][0] = _fold_input(outer["layers"][0], -middle / width, 1 / width)
-    to_code = Partial(_on_flat, encode, inner)
-    to_image = Partial(_Reshaped(shape), decode, outer)
-    held_out = None if test is None else _explained(to_code, to_image, jnp.asarray(test))
-    return to_code, to_image, Fit(losses, _explained(to_code, to_image, images), held_out)
+    outer["layers"][0] = fold_input(outer["layers"][0], -middle / width, 1 / width)
+    to_code = Partial(on_flat, encode, inner)
+    to_image = Partial(Reshaped(shape), decode, outer)
+    held_out = None if test is None else explained(to_code, to_image, jnp.asarray(test))
+    return to_code, to_image, Fit(losses, explained(to_code, to_image, images), held_out)
 
 
 class Start(NamedTuple):
@@ -181,7 +181,7 @@ def new_classifier(
     checks.non_negative("y", y)
     checks.shape("y", y, (x.shape[0],))
     flat = x.reshape(x.shape[0], -1)
-    center, spread = _moments(flat)
+    center, spread = moments(flat)
     seeds = jax.random.split(key)
     sizes = (flat.shape[1], *widths, int(y.max()) + 1)
     apply, params = fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
@@ -193,8 +193,8 @@ def finished_classifier(
 ) -> tuple[Callable[..., Any], Fit]:
     """The classifier of raw inputs, and its scores."""
     x, y = jnp.asarray(x), jnp.asarray(y)
-    params["layers"][0] = _fold_input(params["layers"][0], start.center, start.spread)
-    f = Partial(_on_flat, start.apply, params)
+    params["layers"][0] = fold_input(params["layers"][0], start.center, start.spread)
+    f = Partial(on_flat, start.apply, params)
     score = accuracy(f, x, y)
     held_out = None
     if test is not None:
@@ -217,12 +217,13 @@ def fresh(build: Callable[..., nnx.Module], key: Any) -> tuple[Apply, dict[str, 
     return Apply(found[0], fixed), params
 
 
-def _moments(flat: Any) -> tuple[Any, Any]:
+def moments(flat: Any) -> tuple[Any, Any]:
+    """One mean and one deviation of all entries; 1 where they are all the same."""
     spread = jnp.std(flat)
     return jnp.mean(flat), jnp.where(spread > 0, spread, jnp.ones_like(spread))
 
 
-def _fold_input(layer: dict[str, Any], center: Any, spread: Any) -> dict[str, Any]:
+def fold_input(layer: dict[str, Any], center: Any, spread: Any) -> dict[str, Any]:
     """W ((x - center) / spread) + b, written as a layer of x; center and spread broadcast to x."""
     kernel = layer["kernel"]
     spread = jnp.broadcast_to(spread, kernel.shape[:1])
@@ -242,23 +243,25 @@ def _autoencode(encode: Any, decode: Any, params: Any, x: Any) -> Any:
     return decode(params["decoder"], encode(params["encoder"], x))
 
 
-def _on_flat(apply: Any, params: Any, x: Any) -> Any:
+def on_flat(apply: Any, params: Any, x: Any) -> Any:
+    """Apply to a sample of any shape, flattened."""
     return apply(params, jnp.asarray(x).reshape(-1))
 
 
-class _Reshaped:
+class Reshaped:
     """apply(params, z) in the shape of an image; equal for equal shapes."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reshaped) and self.shape == other.shape
+        return isinstance(other, Reshaped) and self.shape == other.shape
 
     def __hash__(self) -> int:
         return hash(self.shape)
 
     def __call__(self, apply: Any, params: Any, z: Any) -> Any:
+        """Apply and reshape."""
         return apply(params, z).reshape(self.shape)
 
 
@@ -270,7 +273,8 @@ def accuracy(f: Any, x: Any, y: Any) -> Any:
 
 
 @jax.jit
-def _explained(encoder: Any, generator: Any, images: Any) -> Any:
+def explained(encoder: Any, generator: Any, images: Any) -> Any:
+    """The share of the images' variance that their reconstructions explain."""
     shown = jax.vmap(lambda image: generator(encoder(image)))(images)
     spread = jnp.mean((images - jnp.mean(images, 0, keepdims=True)) ** 2)
     return 1 - jnp.mean((shown - images) ** 2) / jnp.where(spread > 0, spread, 1)

@@ -28,6 +28,7 @@ def layers(model: nnx.Module) -> list[tuple[Any, Any, Activation]]:
 
     Raises:
         TypeError: for another module.
+        ValueError: for a ConvGenerator whose strides are below its kernels.
 
     Example:
         >>> import jax.numpy as jnp, jaxact
@@ -45,11 +46,20 @@ def layers(model: nnx.Module) -> list[tuple[Any, Any, Activation]]:
         )
     elif isinstance(model, ConvGenerator):
         weights = [kernel[...] for kernel in model.kernels]
+        for kernel, stride in zip(weights, model.strides, strict=True):
+            if kernel.shape[1:3] != tuple(stride):
+                raise ValueError(
+                    "model must have stride = kernel in every layer, got kernel "
+                    f"{kernel.shape[1:3]} with stride {tuple(stride)}"
+                )
         biases = [bias[...] for bias in model.biases] or [None] * len(weights)
-        last = _activation(model.act if model.output is None else model.output)
+        last = None if model.output is None else _activation(model.output)
     else:
         raise TypeError(f"model must be an MLP or a ConvGenerator, got {type(model).__name__}")
-    acts = [_activation(model.act)] * (len(weights) - 1) + [last]
+    units = list(model.act) if isinstance(model.act, nnx.List) else [model.act] * len(weights)
+    acts = [_activation(unit) for unit in units]
+    if last is not None:
+        acts[-1] = last
     return list(zip(weights, biases, acts, strict=True))
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxact.nets.convnet import conv_plan
-from jaxact.nets.generator import block_layer, kernel_plan
+from jaxact.nets.generator import check_output, kernel_plan, transposed_layer
 from jaxact.nets.mlp import layer_scales
 from jaxact.nets.units import Gaussian, split_activation
 
@@ -102,8 +102,9 @@ class ConvGenerator(nn.Module):
 
     latent: int
     features: Sequence[int]
-    act: Callable[..., Any]
+    act: Callable[..., Any] | Sequence[Callable[..., Any]]
     kernels: Sequence[tuple[int, int]]
+    strides: Sequence[tuple[int, int]] | None = None
     output: Callable[..., Any] | None = None
     bias: bool = False
     trainable: bool = False
@@ -112,15 +113,25 @@ class ConvGenerator(nn.Module):
     def __call__(self, z: Float[ArrayLike, "*batch k"]) -> Float[Array, "*batch h w c"]:
         """Decode one latent vector of shape (k,), or any batch of them."""
         x = jnp.asarray(z)[..., None, None, :]
-        shapes, scales = kernel_plan(self.latent, self.features, self.act, self.kernels)
-        dtype, unit = jnp.result_type(float), Unit(self.act, self.trainable, name="act")
-        last = unit if self.output is None else Unit(self.output)
+        shapes, scales = kernel_plan(
+            self.latent, self.features, self.act, self.kernels, self.strides
+        )
+        check_output(self.act, self.output)
+        dtype, strides = jnp.result_type(float), self.strides or self.kernels
+        if callable(self.act):
+            units = [Unit(self.act, self.trainable, name="act")] * len(shapes)
+        else:
+            acts = enumerate(self.act)
+            units = [Unit(f, self.trainable, name=f"act_{i}") for i, f in acts]
+        if self.output is not None:
+            units[-1] = Unit(self.output)
         for i, (shape, scale) in enumerate(zip(shapes, scales, strict=True)):
-            x = block_layer(x, self.param(f"kernels_{i}", Gaussian(scale), shape, dtype))
+            kernel = self.param(f"kernels_{i}", Gaussian(scale), shape, dtype)
+            x = transposed_layer(x, kernel, strides[i])
             if self.bias:
                 offset = self.param(f"biases_{i}", Constant(jnp.zeros(shape[-1], dtype)))
                 x = x + offset.reshape((1,) * (x.ndim - 1) + (-1,))
-            x = (last if i == len(shapes) - 1 else unit)(x)
+            x = units[i](x)
         return x
 
 

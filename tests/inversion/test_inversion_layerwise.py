@@ -194,3 +194,8 @@ def test_bad_layers():
         inversion.invert_layerwise([(w, None, jnp.tanh)], x, norm="l3")
     with pytest.raises(ValueError, match="x must be finite"):
         inversion.invert_layerwise([(w, None, jnp.tanh)], x * jnp.nan)
+    overlapping = nets.ConvGenerator(
+        2, (3,), jnp.tanh, kernels=((4, 4),), strides=((2, 2),), rngs=nnx.Rngs(0)
+    )
+    with pytest.raises(ValueError, match="model must have stride = kernel in every layer"):
+        nets.layers(overlapping)

@@ -90,6 +90,47 @@ def test_generator_is_a_transposed_convolution(rng):
     assert any(matches)
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [((4, 4), (2, 2)), ((3, 5), (1, 3)), ((6, 2), (4, 2))]
+)
+def test_a_layer_with_overlap_is_xlas_transposed_convolution(kernel, stride, rng):
+    x = jnp.asarray(rng.normal(size=(2, 3, 5, 4, 6)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(6, *kernel, 2)), jnp.float32)
+    crop = [(a - s) // 2 for a, s in zip(kernel, stride, strict=True)]
+    pads = [(a - 1 - c,) * 2 for a, c in zip(kernel, crop, strict=True)]
+    expected = jax.lax.conv_transpose(
+        x.reshape(6, 5, 4, 6), jnp.flip(weights, (1, 2)).transpose(1, 2, 0, 3), stride, pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest",
+    )  # fmt: skip
+    found = nets.generator.transposed_layer(x, weights, stride)
+    assert found.shape == (2, 3, 5 * stride[0], 4 * stride[1], 2)
+    np.testing.assert_allclose(found.reshape(6, *found.shape[2:]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_activation_for_every_layer_and_strides_below_the_kernel(rng):
+    acts = (ja.get("relu"), SWISH, ja.get("tanh"))
+    options = {
+        "latent": 4, "features": (40, 30, 2), "act": acts,
+        "kernels": ((3, 2), (4, 4), (4, 6)), "strides": ((3, 2), (2, 2), (2, 2)),
+    }  # fmt: skip
+    model = nets.ConvGenerator(**options, trainable=True, rngs=nnx.Rngs(0))
+    _, params = nets.functional(model)
+    x = jnp.asarray(rng.normal(size=(4, 4)), jnp.float32)
+    h = x[:, None, None, :]
+    for i, act in enumerate(acts):
+        h = act(nets.generator.transposed_layer(h, params["kernels"][i], options["strides"][i]))
+    assert h.shape == (4, 12, 8, 2)
+    np.testing.assert_allclose(model(x), h, rtol=1e-5, atol=1e-6)
+    assert params["act"][1]["theta"][0].shape == ()
+    twin = nets.linen.ConvGenerator(**options, trainable=True)
+    converted = nets.linen.to_linen(params)
+    np.testing.assert_allclose(twin.apply(converted, x), h, rtol=1e-5, atol=1e-6)
+    shapes, scales = nets.generator.kernel_plan(**options)
+    assert scales[1] == pytest.approx(nets.gain(acts[0]) / (40 * 4) ** 0.5)
+    assert shapes[2] == (30, 4, 6, 2)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trainable", [False, True])
 def test_linen_twin(kind, trainable, rng):
@@ -177,6 +218,17 @@ def test_bad_input():
         nets.Unit("relu")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="one entry a layer, got 2 features and 1 kernels"):
         nets.ConvGenerator(3, (4, 1), jnp.tanh, kernels=((2, 2),), rngs=rngs)
+    two = {"latent": 3, "features": (4, 1), "kernels": ((2, 2), (4, 4)), "rngs": rngs}
+    with pytest.raises(ValueError, match="act must have one entry a layer, 2, got 1"):
+        nets.ConvGenerator(act=(jnp.tanh,), **two)
+    with pytest.raises(ValueError, match="strides must have one entry a layer, 2, got 1"):
+        nets.ConvGenerator(act=jnp.tanh, strides=((2, 2),), **two)
+    with pytest.raises(ValueError, match="even number, got stride 3 for kernel 4"):
+        nets.ConvGenerator(act=jnp.tanh, strides=((2, 2), (3, 4)), **two)
+    with pytest.raises(ValueError, match="even number, got stride 4 for kernel 2"):
+        nets.ConvGenerator(act=jnp.tanh, strides=((4, 4), (2, 2)), **two)
+    with pytest.raises(ValueError, match="output must be None"):
+        nets.ConvGenerator(act=(jnp.tanh, jnp.tanh), output=jnp.tanh, **two)
     with pytest.raises(ValueError, match="shape must be"):
         nets.ConvNet((8, 8, 1), 10, jnp.tanh, features=(), rngs=rngs)
     with pytest.raises(TypeError, match="model must be a flax.nnx Module, got function"):
