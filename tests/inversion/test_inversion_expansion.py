@@ -29,22 +29,15 @@ def test_the_weight_distribution_condition_is_about_its_mean(x64, rng):
 
 def test_a_generators_blocks_their_expansion_and_a_falling_wdc(rng):
     kernels = [
-        jnp.asarray(rng.normal(size=shape), jnp.float32)
-        for shape in ((4, 7, 7, 16), (16, 2, 2, 3), (3, 5, 5, 40))
+        jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 7, 7, 16), (16, 2, 2, 3))
     ]
     report = inversion.expansion_report(kernels, jax.nn.relu, key=jax.random.key(0))
-    assert report.rows.tolist() == [784, 12, 1000]
-    assert report.columns.tolist() == [4, 16, 3]
-    np.testing.assert_allclose(report.expansion, [196, 0.75, 1000 / 3], rtol=1e-6)
-    assert report.expansive.tolist() == [True, False, True]
+    assert report.rows.tolist() == [784, 12]
+    assert report.columns.tolist() == [4, 16]
+    np.testing.assert_allclose(report.expansion, [196, 0.75], rtol=1e-6)
+    assert report.expansive.tolist() == [True, False]
     assert report.wdc[0] < 0.25
     assert report.wdc[1] > 0.8
-    same = inversion.expansion_report(
-        [np.asarray(k).reshape(k.shape[0], -1).T for k in kernels[:1]],
-        jax.nn.relu,
-        key=jax.random.split(jax.random.key(0), 3)[0],
-    )
-    assert same.rows.tolist() == [784]
 
 
 def test_the_threshold_belongs_to_the_activation():
