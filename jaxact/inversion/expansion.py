@@ -108,7 +108,7 @@ def active_share(activation: Callable[..., Any]) -> float:
         >>> active_share(jax.nn.relu), active_share(jax.nn.tanh)
         (0.5, 1.0)
     """
-    points = jax.scipy.special.ndtri((jnp.arange(_POINTS) + 0.5) / _POINTS)
+    points = jax.scipy.special.ndtri((jnp.arange(_POINTS, dtype=float) + 0.5) / _POINTS)
     slopes = jax.jvp(activation, (points,), (jnp.ones_like(points),))[1]
     return float(jnp.mean(slopes != 0))
 
@@ -159,7 +159,7 @@ def wdc_gap(
     Source: Hand & Voroninski 2017, eq. for Q.
     """
     both = (weight @ x > 0) & (weight @ y > 0)
-    gram = jnp.matmul(weight.T, both[:, None] * weight, precision="highest")
+    gram = jnp.matmul(weight.T, jnp.where(both[:, None], weight, 0), precision="highest")
     return jnp.linalg.norm(gram - wdc_limit(x, y), ord=2)
 
 

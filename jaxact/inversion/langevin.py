@@ -116,41 +116,45 @@ def _sample(
 
     slope = jax.value_and_grad(potential)
 
-    def move(state: Any, key: Array, log_h: Array) -> tuple[Any, Array]:
+    def move(state: Any, noise: Any, log_h: Array) -> tuple[Any, Array]:
         w, value, gradient = state
-        first, second = jax.random.split(key)
+        xi, uniform = noise
         h = jnp.exp(log_h)
-        xi = jax.random.normal(first, w.shape, w.dtype)
         there = w - h / 2 * gradient + jnp.sqrt(h) * xi
         new, steep = slope(there)
         back = w - there + h / 2 * steep
         ratio = value - new + xi @ xi / 2 - back @ back / (2 * h)
         chance = jnp.where(jnp.isnan(ratio), 0, jnp.exp(jnp.minimum(ratio, 0)))
-        accept = jax.random.uniform(second, dtype=w.dtype) < chance
+        accept = uniform < chance
         chosen = jax.tree.map(lambda a, b: jnp.where(accept, a, b), (there, new, steep), state)
         return chosen, chance
 
     def chain(key: Array) -> tuple[Array, Array, Array]:
         first, second, third = jax.random.split(key, 3)
         w = jax.random.normal(first, z.shape, z.dtype)
+        steps = warmup + draws
+        xi = jax.random.normal(second, (steps, z.size), z.dtype)
+        noise = xi, jax.random.uniform(third, (steps,), z.dtype)
         state = (w, *slope(w))
 
         def adapt(carry: Any, item: Any) -> tuple[Any, None]:
             state, log_h = carry
-            key, index = item
-            state, chance = move(state, key, log_h)
+            noise, index = item
+            state, chance = move(state, noise, log_h)
             rate = (index + 10).astype(z.dtype) ** -0.6
             return (state, log_h + 4 * rate * (chance - _TARGET)), None
 
         log_h = jnp.asarray(-jnp.log(z.size) / 3, z.dtype)
-        items = jax.random.split(second, warmup), jnp.arange(warmup)
+        early = jax.tree.map(lambda a: a[:warmup], noise)
+        late = jax.tree.map(lambda a: a[warmup:], noise)
+        items = early, jnp.arange(warmup)
         (state, log_h), _ = jax.lax.scan(adapt, (state, log_h), items)
 
-        def draw(state: Any, key: Array) -> tuple[Any, Any]:
-            state, chance = move(state, key, log_h)
+        def draw(state: Any, noise: Any) -> tuple[Any, Any]:
+            state, chance = move(state, noise, log_h)
             return state, (state[0], chance)
 
-        _, (path, chance) = jax.lax.scan(draw, state, jax.random.split(third, draws))
+        _, (path, chance) = jax.lax.scan(draw, state, late)
         return path, jnp.mean(chance), jnp.exp(log_h)
 
     paths, acceptance, steps = jax.vmap(chain)(jax.random.split(key, chains))

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxact import inversion
+import jaxact as ja
+from jaxact import inversion, io, nets
+from jaxact.inversion.certificate import _certify
 
 
 def layer(weights, z):
@@ -87,3 +89,78 @@ def test_bad_certificate_input():
         inversion.certificate(jnp.tanh, jnp.array([jnp.nan, 1.0]))
     with pytest.raises(ValueError, match="tolerance must be non-negative, got -1"):
         inversion.certificate(jnp.tanh, jnp.ones(2), tolerance=-1.0)
+
+
+def test_the_nearest_kink_of_a_layer_is_where_its_pattern_changes(x64, rng):
+    weights, z = rng.normal(size=(12, 3)), rng.normal(size=3)
+    found = inversion.certificate(jax.tree_util.Partial(layer, jnp.asarray(weights)), z)
+    distances = np.abs(weights @ z) / np.linalg.norm(weights, axis=1)
+    assert float(found.kink_margin) == pytest.approx(np.abs(weights @ z).min())
+    assert float(found.kink_distance) == pytest.approx(distances.min())
+    nearest = weights[distances.argmin()]
+    step = -np.sign(nearest @ z) * nearest / np.linalg.norm(nearest) * distances.min()
+    for share, changed in ((0.99, False), (1.01, True)):
+        moved = weights @ (z + share * step) > 0
+        assert (moved != (weights @ z > 0)).any() == changed
+
+
+def test_kinks_behind_a_layer_of_any_activation_and_in_the_operator(x64, rng):
+    w1, w2 = rng.normal(size=(8, 3)), rng.normal(size=(5, 8))
+    z = rng.normal(size=3)
+
+    def hidden(z):
+        return w2 @ jnp.tanh(w1 @ z)
+
+    a = np.asarray(hidden(z))
+    speed = np.linalg.norm(jax.jacfwd(hidden)(z), axis=1)
+    bent = inversion.certificate(lambda z: jnp.abs(hidden(z) - 0.25), z)
+    assert float(bent.kink_margin) == pytest.approx(np.abs(a - 0.25).min())
+    assert float(bent.kink_distance) == pytest.approx((np.abs(a - 0.25) / speed).min())
+    seen = inversion.certificate(hidden, z, operator=lambda x: jnp.maximum(x[1:], x[:-1]))
+    assert float(seen.kink_margin) == pytest.approx(np.abs(np.diff(a)).min())
+    smooth = inversion.certificate(hidden, z)
+    assert np.isinf([smooth.kink_margin, smooth.kink_distance]).all()
+
+
+def test_unknown_kinks_are_nan_and_theta_does_not_compile_again(rng):
+    weights = jnp.asarray(rng.normal(size=(6, 2)), jnp.float32)
+    z = jnp.asarray(rng.normal(size=2), jnp.float32)
+    unreadable = inversion.certificate(lambda z: jnp.sort(weights @ z), z)
+    assert np.isnan([unreadable.kink_margin, unreadable.kink_distance]).all()
+    assert float(unreadable.sigma_min) > 0
+
+    def bent(theta, z):
+        a = weights @ z
+        return jnp.where(a > theta, a, theta + 0.1 * (a - theta))
+
+    compiled = _certify
+    found = [inversion.certificate(jax.tree_util.Partial(bent, t), z) for t in (0.1, 0.3)]
+    before = compiled._cache_size()
+    found.append(inversion.certificate(jax.tree_util.Partial(bent, 0.7), z))
+    assert compiled._cache_size() == before
+    for theta, one in zip((0.1, 0.3, 0.7), found, strict=True):
+        margin = np.abs(np.asarray(weights @ z) - theta).min()
+        assert float(one.kink_margin) == pytest.approx(margin, rel=1e-4)
+
+
+def test_few_pixels_of_a_trained_generator_are_not_identifiable():
+    images = io.load_digits(train=600).x
+    encoder, generator, _ = nets.train_autoencoder(
+        images, latent=16, act=ja.get("relu"), epochs=8, key=jax.random.key(0)
+    )
+    # one pixel more than unknowns: counting does not tell; noise of 1/500 of the pixels' range
+    chosen = np.random.default_rng(0).permutation(64).reshape(8, 8)
+    z = jnp.asarray(encoder(images[4]))
+    noise = 2e-3 * jax.random.normal(jax.random.key(2), (8, 8))
+    errors = {}
+    for pixels, identifiable in ((64, True), (17, False)):
+        see = inversion.mask(chosen < pixels)
+        found = inversion.certificate(generator, z, operator=see, tolerance=1e-2)
+        assert bool(found.identifiable) == identifiable
+        assert found.active_rows >= 16
+        y = see(generator(z) + noise)
+        solved = inversion.invert(generator, y, latent=z, operator=see)
+        assert float(solved.loss) < 2e-4
+        errors[pixels] = float(jnp.linalg.norm(solved.latent - z) / jnp.linalg.norm(z))
+    assert errors[64] < 0.1
+    assert errors[17] > 0.2
