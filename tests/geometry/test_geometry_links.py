@@ -81,6 +81,11 @@ def test_the_optimum_reaches_the_divergence(name, pair, x64):
         losses = loss.partial_losses(v)
         np.testing.assert_allclose(losses[1] - losses[0], v, atol=1e-13)
         assert float(-p @ losses[0] - q @ losses[1]) == pytest.approx(want, abs=1e-12)
+        # Beyond the range of f' (Pearson below -3) too.
+        v = jnp.array([-5.0, 0.3, 4.0])
+        want = loss.divergence.conjugate(loss.output(v))
+        np.testing.assert_allclose(loss.conjugate(v), want, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(loss.output(v) + loss.conjugate(v), v, atol=1e-12)
 
 
 def test_properness_on_a_grid(x64):
