@@ -127,7 +127,7 @@ class ProperComposite:
         return self.link.output(self.divergence, s)
 
     def weight(self, c: Any) -> Any:
-        """w(c) = f''(c / (1 - c)) / (1 - c)^3 at a probability c in (0, 1): where the loss looks."""
+        """w(c) = f''(c / (1 - c)) / (1 - c)^3 at a probability c in (0, 1)."""
         c = conform(c, ())[0]
         s = jnp.log(c) - jnp.log1p(-c)
         # f''(u) = (dT / ds) / u.
