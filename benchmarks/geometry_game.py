@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.harness import Benchmark, measure
 
 TORCH_PYTHON = "JAXACT_TORCH_PYTHON"
-STEPS, BATCH, LATENT, HIDDEN = 100, 128, 16, 64
+STEPS, BATCH, LATENT, HIDDEN = 20, 128, 16, 64
 DIVERGENCES = ["kl", "reverse_kl", "pearson", "squared_hellinger", "jensen_shannon", "gan"]
 LINKS = ["nowozin", "logistic", "matsushita"]
 # Means and deviations over 3 seeds of the official repository's raw values, MLP on 32x32 MNIST.

@@ -25,9 +25,13 @@ from jaxact.geometry.spectral_norm import normalized, start_vectors
 
 RATE = 0.1
 SGD = (optax.sgd(RATE), optax.sgd(RATE))
-NAMES = ("kl", "reverse_kl", "pearson", "squared_hellinger", "jensen_shannon", "gan")
-GRID = tuple(
-    ProperComposite(name, link) for name in NAMES for link in ("nowozin", "logistic", "matsushita")
+GRID = (
+    ProperComposite("kl"),
+    ProperComposite("reverse_kl", "matsushita"),
+    ProperComposite("pearson", "logistic"),
+    ProperComposite("squared_hellinger"),
+    ProperComposite("jensen_shannon", "matsushita"),
+    ProperComposite("gan", "logistic"),
 )
 DRAWN = np.random.default_rng(3).normal(size=(8, 2)).astype(np.float32)
 REAL = (np.random.default_rng(4).normal(size=(8, 2)) + 1).astype(np.float32)
@@ -88,9 +92,9 @@ def test_gradient_is_that_of_the_written_loss_for_every_composite(x64):
     )
     got = step(jnp.arange(len(GRID)))
     for i, composite in enumerate(GRID):
-        value = lambda p, c=composite: c.value(real @ p, (g + drawn) @ p)  # noqa: E731
+        value = lambda p, c=composite: c.value(real @ p, (g[None] + drawn) @ p)  # noqa: E731
         moved = d + RATE * jax.grad(value)(d)
-        gain = lambda p, c=composite, m=moved: jnp.mean(c.output((p + drawn) @ m))  # noqa: E731
+        gain = lambda p, c=composite, m=moved: jnp.mean(c.output((p[None] + drawn) @ m))  # noqa: E731
         np.testing.assert_allclose(got.discriminator[i], moved, rtol=1e-10)
         np.testing.assert_allclose(got.generator[i], g + RATE * jax.grad(gain)(g), rtol=1e-10)
 
@@ -102,13 +106,13 @@ def test_one_compilation_serves_every_composite_and_number():
         traced.append(0)
         return jnp.dot(p, x)
 
-    rules = game(shift, judge, GRID[:6], latent=2, penalty=0.1)
+    rules = game(shift, judge, GRID, latent=2, penalty=0.1)
     fit = {"steps": 2, "batch": 4, "check": 4, "key": jax.random.key(0)}
     start = jnp.zeros(2), jnp.full(2, 0.1)
     play(rules, rules.init(*start, 0), REAL, **fit)
     first = len(traced)
     found = [play(rules, rules.init(*start, i), REAL, **fit).trace.estimate for i in range(1, 6)]
-    again = game(shift, judge, GRID[:6], latent=2, penalty=0.2)
+    again = game(shift, judge, GRID, latent=2, penalty=0.2)
     play(again, again.init(*start, 1), REAL[::-1], **fit)
     assert len(traced) == first
     assert len({float(v[0]) for v in found}) >= 4
@@ -221,9 +225,9 @@ def test_a_diverged_game_stops_with_a_report_and_the_others_go_on():
         shift, linear, (ProperComposite("pearson", "logistic"), ProperComposite("gan")), latent=2
     )
     start = jax.vmap(lambda i: rules.init(jnp.zeros(2), jnp.full(2, 60.0), i))(jnp.arange(2))
-    fit = {"steps": 4, "batch": 8, "check": 8, "every": 2, "key": jax.random.key(0)}
+    fit = {"steps": 4, "batch": 8, "check": 8, "every": 2}
     with pytest.warns(DivergedWarning, match=r"game 0 diverged at step 0 \(pearson x logistic"):
-        match = play(rules, start, REAL, **fit)
+        match = play(rules, start, REAL, key=jax.random.key(0), **fit)
     state = match.state
     np.testing.assert_array_equal(state.step, [0, 4])
     np.testing.assert_array_equal(state.diverged.term > 0, [True, False])
@@ -231,10 +235,6 @@ def test_a_diverged_game_stops_with_a_report_and_the_others_go_on():
     np.testing.assert_array_equal(state.discriminator[0], start.discriminator[0])
     for leaf in jax.tree.leaves((state.generator, state.discriminator, state.optimizers)):
         assert np.isfinite(leaf).all()
-    alone = play(
-        rules, jax.tree.map(lambda leaf: leaf[1:], start), REAL, **(fit | {"steps": 2, "every": 2})
-    )
-    assert np.isfinite(alone.state.discriminator).all()
     report = diverged_report(rules, state)
     assert "T(v_real) left its domain" in report
     assert report.count("\n") == 0
