@@ -138,13 +138,13 @@ class Activation:
             >>> round(float(jaxact.get("tanh").inverse(0.5)), 4)
             0.5493
         """
-        if self.closed.inverse is not None:
-            return Activation(self.closed.inverse, self.theta, f"inverse of {self.name}")
         if checks.is_concrete(self.theta) and self.monotone() == 0:
             raise ValueError(
                 f"{self.name} has no inverse: it is not strictly monotone on "
                 f"[-{SCAN_RANGE:g}, {SCAN_RANGE:g}]"
             )
+        if self.closed.inverse is not None:
+            return Activation(self.closed.inverse, self.theta, f"inverse of {self.name}")
         return Activation(_Inverse(self.fn), self.theta, f"inverse of {self.name}")
 
     def monotone(self) -> int:

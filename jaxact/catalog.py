@@ -111,9 +111,17 @@ def _leaky(x: Any, a: Any) -> Any:
     return jnp.where(x > 0, x, a * x)
 
 
+def _leaky_inverse(y: Any, a: Any) -> Any:
+    y = jnp.asarray(y, jnp.result_type(y, float))
+    # At a = 0 there is nothing below 0; `Activation.inverse` refuses it where a is known.
+    below = jnp.where(a == 0, jnp.where(y < 0, -jnp.inf, 0.0), y / jnp.where(a == 0, 1, a))
+    return jnp.where(y > 0, y, below).astype(y.dtype)
+
+
 _LEAKY = ClosedForms(
     moments=_rectified_moments,
     primitive=lambda x, a: x * _leaky(x, a) / 2,
+    inverse=_leaky_inverse,
 )
 
 
