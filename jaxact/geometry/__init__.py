@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from jaxact.geometry.admissible import Admissibility as Admissibility
 from jaxact.geometry.admissible import admissibility as admissibility
+from jaxact.geometry.base import Base as Base
+from jaxact.geometry.base import box as box
+from jaxact.geometry.base import finite_set as finite_set
+from jaxact.geometry.base import interval as interval
+from jaxact.geometry.base import line as line
 from jaxact.geometry.composite import ProperComposite as ProperComposite
 from jaxact.geometry.continuous import Estimate as Estimate
 from jaxact.geometry.continuous import divergence_integral as divergence_integral
@@ -25,9 +30,20 @@ from jaxact.geometry.divergences import Divergence as Divergence
 from jaxact.geometry.divergences import divergence as divergence
 from jaxact.geometry.divergences import divergence_value as divergence_value
 from jaxact.geometry.divergences import matched_divergence as matched_divergence
-from jaxact.geometry.escort import EscortFactors as EscortFactors
-from jaxact.geometry.escort import escort_factors as escort_factors
-from jaxact.geometry.escort import escort_normalisers as escort_normalisers
+from jaxact.geometry.escort_factors import EscortFactors as EscortFactors
+from jaxact.geometry.escort import escort as escort
+from jaxact.geometry.escort_factors import escort_factors as escort_factors
+from jaxact.geometry.escort_factors import escort_normalisers as escort_normalisers
+from jaxact.geometry.escort import rescale as rescale
+from jaxact.geometry.family import DeformedFamily as DeformedFamily
+from jaxact.geometry.family import bregman as bregman
+from jaxact.geometry.family import cumulant as cumulant
+from jaxact.geometry.family import density as density
+from jaxact.geometry.family import escort_mean as escort_mean
+from jaxact.geometry.family import metric as metric
+from jaxact.geometry.fit import Fit as Fit
+from jaxact.geometry.fit import fit as fit
+from jaxact.geometry.fit import natural_gradient as natural_gradient
 from jaxact.geometry.game import Game as Game
 from jaxact.geometry.game import game as game
 from jaxact.geometry.game_state import Diverged as Diverged
@@ -37,6 +53,9 @@ from jaxact.geometry.generator import Generator as Generator
 from jaxact.geometry.generator import Preimage as Preimage
 from jaxact.geometry.generator import draw_generator as draw_generator
 from jaxact.geometry.generator import generator as generator
+from jaxact.geometry.identity import VariationalIdentity as VariationalIdentity
+from jaxact.geometry.identity import variational_identity as variational_identity
+from jaxact.geometry.identity import variational_value as variational_value
 from jaxact.geometry.latent import Latent as Latent
 from jaxact.geometry.latent import latent as latent
 from jaxact.geometry.likelihood import LikelihoodFit as LikelihoodFit

@@ -1,128 +1,120 @@
-"""The density of an invertible generator as a product of escort densities, one a neuron."""
+"""Escort densities and the rescaling of a signature."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from jaxact.geometry.signature import offset, require_admissible, signature
-from jaxact.geometry.traceback import Traceback, forward, over_points, trace_back
-from jaxact.numerics.pytrees import Leaf, pytree
-
-if TYPE_CHECKING:
-    from jaxact.geometry.generator import Generator
+from jaxact.geometry.deformed import exp_kernel, log_kernel
+from jaxact.geometry.signature import Signature, conform
+from jaxact.numerics import checks
 
 
-@pytree()
-class EscortFactors:
-    """What the density of a generator factorises into, at points of shape (..., d).
-
-    Attributes:
-        log_escort: (..., L, d) log chi(phi_{l,i} + k): the logarithms of the unnormalised
-            escort densities. phi_{l,i} + k = exp_chi(w_{l,i} . phi_{l-1} + b_{l,i} - t0) is a
-            density of the deformed family with coordinate w_{l,i}, statistic phi_{l-1} and
-            cumulant t0 - b_{l,i}; its escort is chi of it.
-        log_latent: (...) log q_in(z).
-        log_output: (...) log H_out, the sum of log |v_out'|.
-        log_volume: (...) sum of log |det W_l| and log |det Gamma|.
-        inside: (...) whether the point is in the image of the generator.
-    """
-
-    log_escort: Leaf
-    log_latent: Leaf
-    log_output: Leaf
-    log_volume: Leaf
-    inside: Leaf
-
-    @property
-    def log_density(self) -> Float[Array, ...]:
-        """Log q_in - sum log_escort - log_output - log_volume; -inf outside the image."""
-        escorts = jnp.sum(self.log_escort, axis=(-2, -1))
-        value = self.log_latent - escorts - self.log_output - self.log_volume
-        return jnp.where(self.inside, value, -jnp.inf)
-
-
-def escort_factors(g: Generator, x: Float[ArrayLike, "*batch d"]) -> EscortFactors:
-    """Factorise the density of a generator whose activation has a signature chi.
-
-        q_g(x) = q_in(z) / prod_{l,i} chi(phi_{l,i} + k) / (H_out |det Gamma| prod |det W_l|),
-
-    exactly, because v'(u) = chi(v(u) + k): L d one-dimensional escort densities from L layers.
+def escort(
+    chi: Signature, p: Float[Array, " n"], weights: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """The escort density chi(p) / Z with Z = sum of weights * chi(p); 0 where p is 0.
 
     Args:
-        g: a `Generator` whose act is admissible.
-        x: (..., d), finite.
+        chi: the signature.
+        p: densities at the points of a rule, (n,), >= 0.
+        weights: the rule's weights, (n,), >= 0.
 
     Returns:
-        `EscortFactors`. Differentiable in x and g, with finite gradients, zero outside the
-        image.
+        The escort's densities, (n,). Differentiable in p and the signature's parameters.
 
     Raises:
-        ValueError: if the activation has no signature (`Generator.log_density` needs none), or
-            x does not fit.
+        ValueError: for negative or non-finite entries.
 
     Example:
-        >>> import jax, jaxact
-        >>> from jaxact.geometry import draw_generator
-        >>> g = draw_generator(jax.random.key(0), 2, 4, jaxact.get("softplus"))
-        >>> x = g.sample(jax.random.key(1), 3)
-        >>> found = escort_factors(g, x)
-        >>> found.log_escort.shape
-        (3, 4, 2)
-        >>> bool(abs(found.log_density - g.log_density(x)).max() < 1e-3)
+        >>> from jaxact.geometry import tsallis
+        >>> [round(float(v), 4) for v in escort(tsallis(2.0), jnp.array([0.2, 0.8]), jnp.ones(2))]
+        [0.0588, 0.9412]
+
+    Source: Nock et al. 2017, section 3.
+    """
+    checks.non_negative("p", p)
+    checks.non_negative("weights", weights)
+    return escort_kernel(chi, p, weights)
+
+
+def escort_kernel(chi: Signature, p: Any, weights: Any) -> Any:
+    """What `escort` does after its checks."""
+    unscaled = jnp.where(p > 0, chi(jnp.where(p > 0, p, 1)), 0)
+    return unscaled / (weights @ unscaled)
+
+
+def rescale(chi: Signature, p: float | Float[Array, ""]) -> Signature:
+    """The signature chi_p(t) = chi(t p) / p, with log_{chi_p}(z) = log_chi(p z) - log_chi(p).
+
+    Args:
+        chi: a signature.
+        p: a positive scalar; it may be traced.
+
+    Returns:
+        A `Signature` whose last parameter is p. Differentiable in it.
+
+    Raises:
+        ValueError: for a p that is not positive.
+
+    Example:
+        >>> from jaxact.geometry import log_chi, tsallis
+        >>> chi = rescale(tsallis(1.5), 0.3)
+        >>> whole = log_chi(tsallis(1.5), 0.6) - log_chi(tsallis(1.5), 0.3)
+        >>> bool(abs(log_chi(chi, 2.0) - whole) < 1e-5)
         True
 
-    Source: Nock et al. 2017, section 5, the factorisation of a deep generator's density.
+    Source: Nock et al. 2017, section 4.
     """
-    require_admissible(g.act)
-    return over_points(_factors, g, g.points("x", x))
+    checks.positive("p", p)
+    parts = (chi.fn, chi.jumps, chi.log, chi.exp)
+    jumps = _RescaledJumps(*parts) if callable(chi.jumps) or chi.jumps else ()
+    return Signature(
+        _RescaledChi(*parts),
+        (chi.theta, p),
+        f"{chi.name} rescaled",
+        jumps,
+        _RescaledLog(*parts),
+        _RescaledExp(*parts),
+    )
 
 
-def escort_normalisers(g: Generator, key: PRNGKeyArray, count: int) -> Float[Array, "L d"]:
-    """Z_{l,i} = E chi(phi_{l,i} + k), the integrals of the escorts, by Monte Carlo.
+class _Rescaled:
+    """A function derived from a signature's static parts; equal parts, equal function."""
 
-    The base measure of each family is the law of its statistic phi_{l-1} in the generator, so
-    chi / Z is a probability density with respect to it; for the first layer and a normal z,
-    Z_{1,i} = E v'(b_{1,i} + |w_{1,i}| xi).
+    def __init__(self, fn: Any, jumps: Any, log: Any, exp: Any) -> None:
+        self.fn, self.jumps, self.log, self.exp = fn, jumps, log, exp
 
-    Args:
-        g: a `Generator` whose act is admissible.
-        key: random key.
-        count: draws; the error is of order count^(-1/2).
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
 
-    Returns:
-        (L, d). Differentiable in g.
+    def __hash__(self) -> int:
+        return hash((type(self), self.fn, self.jumps, self.log, self.exp))
 
-    Raises:
-        ValueError: if the activation has no signature, or count < 1.
-
-    Example:
-        >>> import jax, jaxact
-        >>> from jaxact.geometry import draw_generator
-        >>> g = draw_generator(jax.random.key(0), 2, 1, jaxact.get("softplus"))
-        >>> escort_normalisers(g, jax.random.key(1), 4000).round(1).tolist()  # E sigmoid = 1/2
-        [[0.5, 0.5]]
-
-    Source: Nock et al. 2017, section 5 (Z_net collects them).
-    """
-    require_admissible(g.act)
-    return jnp.mean(over_points(_escorts, g, g.draw_latent(key, count)), axis=0)
+    def signature(self, theta: Any) -> Signature:
+        return Signature(self.fn, theta, "chi", self.jumps, self.log, self.exp)
 
 
-def _factors(g: Generator, prepared: Any, x: Array) -> EscortFactors:
-    t: Traceback = trace_back(g, prepared, x)
-    safe = jnp.where(t.inside, t.features, g.act(jnp.zeros_like(t.features)))
-    log_escort = jnp.log(_chi(g, safe))
-    log_latent = g.latent.log_density(t.latent)
-    return EscortFactors(log_escort, log_latent, t.log_output, t.log_volume, t.inside)
+class _RescaledChi(_Rescaled):
+    def __call__(self, t: Any, theta: Any, p: Any) -> Any:
+        return self.fn(t * p, *theta) / p
 
 
-def _escorts(g: Generator, prepared: Any, z: Array) -> Array:
-    return _chi(g, forward(g, prepared, z)[1])
+class _RescaledLog(_Rescaled):
+    def __call__(self, z: Any, theta: Any, p: Any) -> Any:
+        chi = self.signature(theta)
+        return log_kernel(chi, z * p) - log_kernel(chi, p)
 
 
-def _chi(g: Generator, features: Array) -> Array:
-    k = offset(g.act.fn, g.act.theta, features.dtype)
-    return signature(g.act)(features + k)
+class _RescaledExp(_Rescaled):
+    def __call__(self, y: Any, theta: Any, p: Any) -> Any:
+        chi = self.signature(theta)
+        return exp_kernel(chi, y + log_kernel(chi, p)) / p
+
+
+class _RescaledJumps(_Rescaled):
+    def __call__(self, theta: Any, p: Any) -> Any:
+        jumps = self.jumps(*theta) if callable(self.jumps) else self.jumps
+        return conform(jumps, ())[0] / p

@@ -16,16 +16,20 @@ import numpy as np
 
 from jaxact.numerics.quadrature import legendre, panel_rule
 
-_NODES = 24
-_HALVINGS = 16
-_NEWTON = 3
+_NODES = 6
+_MOST_STEPS = 60
+_SHORT = 3e-3
 
 
 @functools.cache
 def _grid(largest: float) -> np.ndarray:
-    """Panel edges in s = log t: of length 1 where t is of ordinary size, longer beyond."""
-    inner, outer = np.arange(0.0, 40.0), np.arange(40.0, largest, 8.0)
-    half = np.concatenate([inner, outer, [largest]])
+    """Panel edges in s = log t: close where chi has its features, wider where it is a power.
+
+    Short panels with few nodes: a point then costs one panel of few nodes, and a singularity of
+    chi near the real axis costs fewer digits than in a long panel with as many nodes a length.
+    """
+    inner, middle = np.arange(0.0, 8.0, 0.125), np.arange(8.0, 40.0, 0.5)
+    half = np.concatenate([inner, middle, np.arange(40.0, largest), [largest]])
     return np.concatenate([-half[:0:-1], half])
 
 
@@ -49,29 +53,39 @@ def _guarded(fn: Any, s: Any, theta: Any) -> Any:
 
 def _table(
     fn: Any, jumps: Any, dtype: Any, theta: Any, integrand: Any = _integrand
-) -> tuple[Any, Any]:
-    """Ascending edges in s, and log_chi at each."""
+) -> tuple[Any, Any, Any]:
+    """Ascending edges in s, log_chi at each, and the integrand at each panel's nodes."""
     info = jnp.finfo(dtype)
     largest = min(np.log(float(info.max)), -np.log(float(info.tiny))) * 0.999
-    edges = jnp.asarray(_grid(float(largest)), dtype)
-    points = jnp.asarray(jumps(*theta) if callable(jumps) else jumps, dtype).reshape(-1)
-    if points.size:
+    grid = _grid(float(largest))
+    if not (callable(jumps) and jax.tree.leaves(theta)):
+        # Sorted here: a sort of constants is slow to compile.
+        with jax.ensure_compile_time_eval():
+            points = np.asarray(jumps(*theta) if callable(jumps) else jumps, float).reshape(-1)
+        breaks = np.clip(np.log(points[points > 0]), -largest, largest)
+        edges = jnp.asarray(np.sort(np.concatenate([grid, breaks])), dtype)
+    else:
+        points = jnp.asarray(jumps(*theta), dtype).reshape(-1)
         inside = points > 0
         breaks = jnp.where(inside, jnp.log(jnp.where(inside, points, 1)), -largest)
-        edges = jnp.sort(jnp.concatenate([edges, jnp.clip(breaks, -largest, largest)]))
+        breaks = jnp.clip(breaks, -largest, largest)
+        edges = jnp.sort(jnp.concatenate([jnp.asarray(grid, dtype), breaks]))
     s, weight = panel_rule(edges, _NODES)
-    mass = jnp.sum(weight * integrand(fn, s, theta), axis=1)
+    values = integrand(fn, s, theta)
+    mass = jnp.sum(weight * values, axis=1)
     # Away from s = 0 on either side, so that small sums are not differences of large ones.
     right = edges[1:] > 0
     up = jnp.cumsum(jnp.where(right, mass, 0))
     down = jnp.cumsum(jnp.where(right, 0, mass)[::-1])[::-1]
     zero = jnp.zeros((1,), dtype)
-    return edges, jnp.concatenate([zero, up]) - jnp.concatenate([down, zero])
+    return edges, jnp.concatenate([zero, up]) - jnp.concatenate([down, zero]), values
 
 
-def _from_edge(fn: Any, start: Any, s: Any, theta: Any, integrand: Any = _integrand) -> Any:
+def _between(
+    fn: Any, start: Any, s: Any, theta: Any, integrand: Any = _integrand, nodes: int = _NODES
+) -> Any:
     """The integral from `start` to s, elementwise: one panel."""
-    u, weight = (jnp.asarray(a, s.dtype) for a in legendre(_NODES))
+    u, weight = (jnp.asarray(a, s.dtype) for a in legendre(nodes))
     length = (s - start)[..., None]
     u = u.reshape((1,) * s.ndim + (-1,))
     return (length * integrand(fn, start[..., None] + length * u, theta)) @ weight
@@ -82,13 +96,13 @@ def _log_at(
 ) -> Any:
     left = jnp.clip(jnp.searchsorted(edges, s, side="right") - 1, 0, len(edges) - 2)
     nearer = jnp.where(s < 0, left + 1, left)
-    return table[nearer] + _from_edge(fn, edges[nearer], s, theta, integrand)
+    return table[nearer] + _between(fn, edges[nearer], s, theta, integrand)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def log_by_table(fn: Any, jumps: Any, z: Any, theta: Any) -> Any:
     """log_chi(z), elementwise; -inf below 0, the limit at 0."""
-    edges, table = _table(fn, jumps, z.dtype, theta)
+    edges, table, _ = _table(fn, jumps, z.dtype, theta)
     inside = z > 0
     s = jnp.clip(jnp.log(jnp.where(inside, z, 1)), edges[0], edges[-1])
     value = _log_at(fn, edges, table, s, theta)
@@ -117,7 +131,7 @@ def _log_jvp(fn: Any, jumps: Any, primals: Any, tangents: Any) -> tuple[Any, Any
 
 def _log_of_theta(fn: Any, jumps: Any, z: Any, theta: Any) -> Any:
     """log_chi at a fixed z as a function of theta, moving jumps included."""
-    edges, table = _table(fn, jumps, z.dtype, theta, _guarded)
+    edges, table, _ = _table(fn, jumps, z.dtype, theta, _guarded)
     log = jnp.log(jnp.where(z > 0, z, 1))
     s = jnp.clip(jnp.where(z > 0, log, edges[0]), edges[0], edges[-1])
     return _log_at(fn, edges, table, s, theta, _guarded)
@@ -125,29 +139,66 @@ def _log_of_theta(fn: Any, jumps: Any, z: Any, theta: Any) -> Any:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def exp_by_table(fn: Any, jumps: Any, y: Any, theta: Any) -> Any:
-    """exp_chi(y), elementwise; 0 below and inf above the range of log_chi."""
-    edges, table = _table(fn, jumps, y.dtype, theta)
+    """exp_chi(y), elementwise; 0 below and inf above the range of log_chi.
+
+    The panel of y, in it the root for the power law through the integrand at its ends, then
+    Newton steps in s = log z, ds = -residual chi(z) / z, kept in a shrinking bracket.
+    """
+    edges, table, values = _table(fn, jumps, y.dtype, theta)
     left = jnp.clip(jnp.searchsorted(table, y, side="right") - 1, 0, len(edges) - 2)
     low, high = edges[left], edges[left + 1]
     # The edge nearer to s = 0, as in _log_at.
     nearer = jnp.where(y < 0, left + 1, left)
     start, base = edges[nearer], table[nearer]
 
-    def residual(s: Any) -> Any:
-        return base + _from_edge(fn, start, s, theta) - y
+    def newton(s: Any, residual: Any) -> Any:
+        return jnp.clip(s - residual / _integrand(fn, s, theta), low, high)
 
-    def halve(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
-        a, b = ends
-        middle = a + (b - a) / 2
-        below = residual(middle) < 0
-        return jnp.where(below, middle, a), jnp.where(below, b, middle)
+    guess = _power_law_root(edges, table, values, left, y)
+    residual = base + _between(fn, start, guess, theta) - y
+    first = newton(guess, residual)
+    # The step is short, so two nodes carry the residual over it.
+    s = newton(first, residual + _between(fn, guess, first, theta, nodes=2))
+    exact = (jnp.abs(first - guess) < _SHORT) & (jnp.abs(s - first) < _last_step(y.dtype))
+    state = (jnp.zeros((), jnp.int32), ~exact, s, low, high)
 
-    a, b = jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
-    s = a + (b - a) / 2
-    for _ in range(_NEWTON):
-        moved = jnp.clip(s - residual(s) / _integrand(fn, s, theta), a, b)
-        s = jnp.where(jnp.isnan(moved), s, moved)  # inf / inf, where the integrand overflows
+    def unfinished(state: tuple[Any, ...]) -> Any:
+        return (state[0] < _MOST_STEPS) & jnp.any(state[1])
+
+    def safeguarded(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Newton in a shrinking bracket: where chi has a feature within a panel."""
+        count, open_, s, a, b = state
+        residual = base + _between(fn, start, s, theta) - y
+        a, b = jnp.where(residual < 0, s, a), jnp.where(residual > 0, s, b)
+        moved = s - residual / _integrand(fn, s, theta)
+        # Also where moved is NaN: inf / inf, where the integrand overflows.
+        moved = jnp.where((moved >= a) & (moved <= b), moved, a + (b - a) / 2)
+        more = open_ & (jnp.abs(moved - s) > _last_step(y.dtype))
+        return count + 1, more, jnp.where(open_, moved, s), a, b
+
+    s = jax.lax.while_loop(unfinished, safeguarded, state)[2]
     return jnp.where(y <= table[0], 0, jnp.where(y >= table[-1], jnp.inf, jnp.exp(s)))
+
+
+def _last_step(dtype: Any) -> float:
+    """Newton squares the error: a step below the square root of eps is the last one."""
+    return float(jnp.finfo(dtype).eps) ** 0.45
+
+
+def _power_law_root(edges: Any, table: Any, values: Any, left: Any, y: Any) -> Any:
+    """Where log_chi would be y if in y's panel its integrand were proportional to e^(c s)."""
+    u, _ = legendre(_NODES)
+    slope = np.linalg.pinv(np.stack([np.ones_like(u), u], axis=1))[1]
+    info = jnp.finfo(y.dtype)
+    # By a dot, which XLA computes once for each panel: anything elementwise it would fuse into
+    # the gather, and compute again for each point.
+    exponents = jnp.log(jnp.clip(values, info.tiny, info.max))
+    c = jnp.clip(exponents @ jnp.asarray(slope, y.dtype), -30, 30)[left]
+    c = jnp.where(jnp.abs(c) > 1e-6, c, 1e-6)  # at c = 0 the limit
+    share = (y - table[left]) / (table[left + 1] - table[left])
+    share = jnp.log1p(share * jnp.expm1(c)) / c
+    share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0, 1), 0.5)
+    return edges[left] + share * (edges[left + 1] - edges[left])
 
 
 @exp_by_table.defjvp
