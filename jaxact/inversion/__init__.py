@@ -9,14 +9,17 @@ from __future__ import annotations
 from jaxact.inversion.certificate import Certificate as Certificate
 from jaxact.inversion.certificate import certificate as certificate
 from jaxact.inversion.certificate import pose as pose
+from jaxact.inversion.fallback import Fallback as Fallback
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
+from jaxact.inversion.invert import ConvergenceWarning as ConvergenceWarning
 from jaxact.inversion.invert import Inversion as Inversion
 from jaxact.inversion.invert import invert as invert
 from jaxact.inversion.invert import solve as solve
 from jaxact.inversion.landscape import angle_map as angle_map
 from jaxact.inversion.landscape import ray as ray
 from jaxact.inversion.landscape import rho as rho
+from jaxact.inversion.lbfgs import LBFGS as LBFGS
 from jaxact.inversion.noise import GaussianNoise as GaussianNoise
 from jaxact.inversion.noise import HuberNoise as HuberNoise
 from jaxact.inversion.noise import L1Noise as L1Noise
