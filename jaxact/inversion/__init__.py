@@ -13,10 +13,12 @@ from jaxact.inversion.composed import compose as compose
 from jaxact.inversion.expansion import Expansion as Expansion
 from jaxact.inversion.expansion import expansion_report as expansion_report
 from jaxact.inversion.expansion import wdc_limit as wdc_limit
+from jaxact.inversion.fallback import Fallback as Fallback
 from jaxact.inversion.first_order import Adam as Adam
 from jaxact.inversion.first_order import Optax as Optax
 from jaxact.inversion.intermediate import IntermediateInversion as IntermediateInversion
 from jaxact.inversion.intermediate import invert_intermediate as invert_intermediate
+from jaxact.inversion.invert import ConvergenceWarning as ConvergenceWarning
 from jaxact.inversion.invert import Inversion as Inversion
 from jaxact.inversion.invert import invert as invert
 from jaxact.inversion.invert import solve as solve
@@ -33,6 +35,7 @@ from jaxact.inversion.laplace import laplace as laplace
 from jaxact.inversion.layerwise import LayerwiseInversion as LayerwiseInversion
 from jaxact.inversion.layerwise import forward as forward
 from jaxact.inversion.layerwise import invert_layerwise as invert_layerwise
+from jaxact.inversion.lbfgs import LBFGS as LBFGS
 from jaxact.inversion.least_squares import interval_least_squares as interval_least_squares
 from jaxact.inversion.masks import Mask as Mask
 from jaxact.inversion.masks import block_mask as block_mask

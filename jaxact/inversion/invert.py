@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +13,27 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxact.inversion.certificate import TOLERANCE, from_jacobian, pose
-from jaxact.inversion.first_order import Adam, Optax
+from jaxact.inversion.choice import choose
 from jaxact.inversion.implicit import minimiser
 from jaxact.inversion.loop import descend, misfit_floor
 from jaxact.inversion.priors import with_prior
 from jaxact.inversion.problem import Problem
-from jaxact.inversion.second_order import GaussNewton, LevenbergMarquardt
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 _SAME = 0.01
-_EXPLICIT_UP_TO = 32
+_PROBES = 16
+
+
+class ConvergenceWarning(UserWarning):
+    """The solver ran out of steps: `Inversion.converged` is False.
+
+    Given on the host, where values are concrete; under `jax.jit` or `jax.vmap` read the flag.
+
+    Example:
+        >>> issubclass(ConvergenceWarning, UserWarning)
+        True
+    """
 
 
 @pytree()
@@ -44,6 +55,8 @@ class Inversion:
         losses: (restarts,) the loss each restart ended at.
         latents: (restarts, *latent shape) where it ended.
         iterations: (restarts,) the steps it took.
+        finished_by: (restarts,) which solver of a `Fallback` (the default above 24 latents)
+            made its last step: 0 the first, 1 the second.
     """
 
     latent: Leaf
@@ -57,6 +70,7 @@ class Inversion:
     losses: Leaf
     latents: Leaf
     iterations: Leaf
+    finished_by: Leaf
 
 
 def invert(
@@ -88,8 +102,9 @@ def invert(
             several (restarts, *shape).
         operator: A, output -> measurements: `mask(...)` or any JAX function, linear or not.
             None: everything is measured.
-        solver: `LevenbergMarquardt`, `GaussNewton`, `Adam` or `Optax`. None:
-            Levenberg-Marquardt up to 32 latents, Gauss-Newton above.
+        solver: `LevenbergMarquardt`, `GaussNewton`, `LBFGS`, `Adam`, `Optax`, or two
+            of them in a `Fallback`. None: Levenberg-Marquardt up to 24 latents, Gauss-Newton
+            above, and up to 64 Levenberg-Marquardt for the starts on which its CG stalls.
         restarts: number of random starts, >= 1; ignored where `latent` gives starts.
         prior: weight of the latent's N(0, I) prior, >= 0: the variance of the noise in y, if
             that is known and the noise model is the default. Or a negative log density, latent ->
@@ -103,13 +118,18 @@ def invert(
         key: a typed key from `jax.random.key`; needed for random starts.
 
     Returns:
-        An `Inversion`. For a batch, `jax.vmap(lambda y, key: invert(g, y, latent=k, key=key))`;
-        each lane and each restart stops by itself.
+        An `Inversion`. A batch of measurements is `jax.vmap(f)(ys, keys)` with
+        `f = lambda y, key: invert(g, y, latent=k, key=key)`, or `jaxact.sweep.sweep` of the same
+        function: over several devices, or in chunks. All lanes of a vmap run until the slowest
+        is done (a finished one keeps its values), those of a chunk until its own slowest.
+
+    Warns:
+        ConvergenceWarning: if the best run did not converge (outside transformations).
 
     Raises:
         ValueError: for a y of another shape than the operator's output or not finite, a latent
-            that is not positive, restarts < 1, a mask that does not fit, a prior < 0, or a
-            generator that is not finite at any start.
+            that is not positive, restarts < 1, a mask that does not fit, a prior < 0, a
+            generator that is not finite at any start, or one whose derivative is 0 everywhere.
         TypeError: for an untyped key, or a generator, operator or solver that is none.
 
     Differentiation: implicit, through the minimiser's optimality condition, so `invert` is a
@@ -137,7 +157,7 @@ def invert(
         checks.non_negative("prior", prior)
     dtype = jnp.finfo(y.dtype).dtype
     starts = _starts(latent, restarts, key, dtype)
-    solver = _solver(solver, starts[0].size)
+    solver = choose(solver, starts[0].size)
     problem = pose(generator, operator, dtype, starts.shape[1:], noise)
     checks.shape("y", y, problem.y.shape)
     if jnp.iscomplexobj(y) and not jnp.iscomplexobj(problem.y):
@@ -149,6 +169,7 @@ def invert(
         raise ValueError(
             f"generator must be finite at a start, got a NaN or inf from all {starts.shape[0]}"
         )
+    _judge(found, problem, starts)
     return found
 
 
@@ -164,6 +185,7 @@ def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = Fal
         >>> generator = lambda z: jnp.tanh(w @ z)
         >>> posed = pose(generator, None, w.dtype, (2,))
         >>> y = generator(jnp.array([0.5, -0.2]))
+        >>> from jaxact.inversion import LevenbergMarquardt
         >>> found = solve(posed.replace(y), LevenbergMarquardt(), jnp.ones((1, 2)))
         >>> [round(float(v), 3) for v in found.latent]
         [0.5, -0.2]
@@ -192,7 +214,43 @@ def solve(problem: Problem, solver: Any, starts: Array, *, sign_flip: bool = Fal
         losses=run.loss,
         latents=run.z.reshape(starts.shape),
         iterations=run.iterations,
+        finished_by=run.stage,
     )
+
+
+def _judge(found: Inversion, problem: Problem, starts: Array) -> None:
+    """Say on the host what a caller must know of a failure, where values are concrete."""
+    if not checks.is_concrete(found, problem):
+        return
+    if float(found.sigma_min) == 0 and bool(_flat(problem, starts)):
+        raise ValueError(
+            "generator (and operator) must be differentiable, got a derivative of exactly 0 at "
+            f"all starts and at {_PROBES} random latents"
+        )
+    if not bool(found.converged):
+        misfit = float(found.loss)
+        warnings.warn(
+            f"invert stopped after {int(np.max(found.iterations))} steps without converging, at "
+            f"F = {misfit:.3g}: more steps or restarts, or another solver, may help",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+@jax.jit
+def _flat(problem: Problem, starts: Array) -> Array:
+    """Whether what is measured has the derivative 0 at all starts and at random latents."""
+    points, weights = jax.random.split(jax.random.key(0))
+    shape = (_PROBES, starts[0].size)
+    probes = jnp.concatenate(
+        [starts.reshape(len(starts), -1), jax.random.normal(points, shape, starts.dtype)]
+    )
+
+    def slope(z: Array) -> Array:
+        a, pull = jax.vjp(problem.measured, z)
+        return pull(jax.random.normal(weights, a.shape, a.dtype))[0]
+
+    return jnp.all(jax.vmap(slope)(probes) == 0)
 
 
 def _starts(latent: Any, restarts: Any, key: Any, dtype: Any) -> Array:
@@ -209,26 +267,3 @@ def _starts(latent: Any, restarts: Any, key: Any, dtype: Any) -> Array:
     checks.integer("restarts", restarts, 1)
     checks.key("key", key)
     return jax.random.normal(key, (restarts, *shape), dtype)
-
-
-def _solver(solver: Any, size: int) -> Any:
-    if solver is None:
-        return LevenbergMarquardt() if size <= _EXPLICIT_UP_TO else GaussNewton()
-    if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "step", None))):
-        raise TypeError(
-            "solver must be a LevenbergMarquardt(...), GaussNewton(...), Adam(...) or "
-            f"Optax(transform), got {solver!r}"
-        )
-    checks.integer("solver.steps", solver.steps, 1)
-    if solver.tol is not None:
-        checks.non_negative("solver.tol", solver.tol)
-    if isinstance(solver, GaussNewton | LevenbergMarquardt):
-        checks.non_negative("solver.damping", solver.damping)
-    if isinstance(solver, GaussNewton):
-        checks.integer("solver.cg_steps", solver.cg_steps, 1)
-        checks.non_negative("solver.cg_tol", solver.cg_tol)
-    if isinstance(solver, Adam):
-        checks.positive("solver.learning_rate", solver.learning_rate)
-    if isinstance(solver, Optax) and not hasattr(solver.transform, "update"):
-        raise TypeError(f"solver.transform must be an optax transformation, got {solver!r}")
-    return solver

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxact.inversion.fallback import Fallback
 from jaxact.inversion.problem import Problem
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -43,6 +44,7 @@ class Run:
         state: the solver's own.
         iterations: steps taken.
         converged: whether the solver's tolerance is met.
+        stage: which solver of a `Fallback` made the last step, 0 or 1.
     """
 
     z: Leaf
@@ -50,18 +52,37 @@ class Run:
     state: Leaf
     iterations: Leaf
     converged: Leaf
+    stage: Leaf
 
 
 def descend(problem: Problem, solver: Any, z: Float[Array, " k"], *, sign_flip: bool) -> Run:
-    """Run a solver from one start.
+    """Run a solver, or the two of a `Fallback`, from one start.
 
     Under `jax.vmap` the loop runs until the slowest lane is done, and a finished lane keeps its
     values. With `sign_flip`, every step ends at the better of z and -z (Huang et al. 2018, and
     the second run from -z of Ma et al. 2018), from where the solver starts afresh.
     """
+    loss = problem.objective(z)
+    count = jnp.zeros_like(loss, int)
+    run = Run(z, loss, (), count, jnp.zeros_like(loss, bool), count)
+    stages = (solver.first, solver.then) if isinstance(solver, Fallback) else (solver,)
+    for number, stage in enumerate(stages):
+        last = number == len(stages) - 1
+        run = _go_on(problem, stage, run, number, sign_flip=sign_flip, may_stall=not last)
+    return run
+
+
+def _go_on(
+    problem: Problem, solver: Any, run: Run, number: int, *, sign_flip: bool, may_stall: bool
+) -> Run:
+    """Let one solver go on from where a run is."""
+    budget = run.iterations + solver.steps
+    floor = misfit_floor(problem, solver, run.z)
+    stalled = getattr(solver, "stalled", None) if may_stall else None
 
     def unfinished(run: Run) -> Bool[Array, ""]:
-        return ~run.converged & (run.iterations < solver.steps)
+        busy = ~run.converged & (run.iterations < budget)
+        return busy if stalled is None else busy & ~stalled(run.state)
 
     def advance(run: Run) -> Run:
         z, loss, state, converged = solver.step(problem, run.z, run.loss, run.state)
@@ -72,12 +93,12 @@ def descend(problem: Problem, solver: Any, z: Float[Array, " k"], *, sign_flip: 
             z, loss = jnp.where(flip, -z, z), jnp.where(flip, mirrored, loss)
             state = jax.tree.map(lambda a, b: jnp.where(flip, a, b), fresh, state)
             converged &= ~flip
-        return Run(z, loss, state, run.iterations + 1, converged | (loss <= floor))
+        return Run(z, loss, state, run.iterations + 1, converged | (loss <= floor), run.stage)
 
-    loss = problem.objective(z)
-    floor = misfit_floor(problem, solver, z)
-    count = jnp.zeros_like(loss, int)
-    start = Run(z, loss, solver.init(problem, z), count, loss <= floor)
+    converged = run.converged | (run.loss <= floor)
+    stage = jnp.where(converged, run.stage, number)
+    state = solver.init(problem, run.z)
+    start = Run(run.z, run.loss, state, run.iterations, converged, stage)
     return jax.lax.while_loop(unfinished, advance, start)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxact.inversion.loop import tolerance
 from jaxact.inversion.problem import Problem
@@ -14,6 +14,7 @@ from jaxact.numerics.pytrees import Leaf, pytree
 
 _SHRINK, _GROW = 0.2, 4.0
 _SHRINKING = 0.7
+_PATIENCE = 5
 
 
 @pytree()
@@ -23,7 +24,8 @@ class GaussNewton:
     W holds the noise model's curvatures, 1 for least squares. J is never formed: its products
     come from `jax.linearize` and its transpose. s is the curvature g^T J^T W J g / ||g||^2 along
     the gradient g. A step is taken only if F decreases;
-    then mu shrinks by 0.2, else it grows by 4. The default for latents above 32.
+    then mu shrinks by 0.2, else it grows by 4. The default for latents above 24, up to 64 with
+    `LevenbergMarquardt` to fall back on.
 
     Attributes:
         damping: the first mu, >= 0, relative to s.
@@ -46,8 +48,8 @@ class GaussNewton:
     cg_tol: Leaf = 1e-3
 
     def init(self, problem: Problem, z: Array) -> Any:
-        """The first damping, and no step yet."""
-        return _start(self, z)
+        """The first damping, no step yet, and no trouble with one."""
+        return *_start(self, z), jnp.zeros_like(z[0], int)
 
     def step(self, problem: Problem, z: Array, loss: Array, state: Any) -> Any:
         """One damped step; see `jaxact.inversion.loop.Solver`."""
@@ -61,10 +63,16 @@ class GaussNewton:
         bend = along @ weigh(along)
         scale = prior + jnp.where(size > 0, bend / jnp.where(size > 0, size, 1), 1)
         shift = prior + state[0] * scale
-        move = conjugate_gradient(
+        move, solved = conjugate_gradient(
             lambda v: pull(weigh(push(v)))[0] + shift * v, -gradient, self.cg_steps, self.cg_tol
         )
-        return _accept(self, problem, z, loss, state, move, gradient)
+        z, fresh, damping, converged = _accept(self, problem, z, loss, state[:2], move, gradient)
+        fine = solved & (damping[0] < state[0])
+        return z, fresh, (*damping, jnp.where(fine, 0, state[2] + 1)), converged
+
+    def stalled(self, state: Any) -> Array:
+        """Whether a `Fallback` should go on with another solver."""
+        return state[2] >= _PATIENCE
 
 
 @pytree()
@@ -73,7 +81,7 @@ class LevenbergMarquardt:
 
     (J^T W J + prior I + mu t I) d = -grad F with t = tr(J^T W J + prior I) / k; mu and W as in
     `GaussNewton`. It is exact on ill-conditioned problems, where truncated CG is not. The
-    default for latents up to 32.
+    default for latents up to 24.
 
     Attributes:
         damping: the first mu, >= 0, relative to t.
@@ -141,11 +149,12 @@ def _accept(
 
 def conjugate_gradient(
     product: Any, b: Float[Array, " k"], steps: Any, tol: Any
-) -> Float[Array, " k"]:
+) -> tuple[Float[Array, " k"], Bool[Array, ""]]:
     """Approximately solve product(x) = b, product symmetric positive definite, from x = 0.
 
     Every iterate is a descent direction. It stops after `steps`, when the residual is below
-    tol ||b||, or when rounding leaves no positive curvature.
+    tol ||b||, or when rounding leaves no positive curvature; the second value is False in the
+    first case.
     """
     small = jnp.maximum(jnp.asarray(tol, b.dtype), float(jnp.finfo(b.dtype).eps)) ** 2 * (b @ b)
 
@@ -164,4 +173,6 @@ def conjugate_gradient(
         return x, r, r + fresh / size * p, fresh, index + 1
 
     zero = jnp.zeros((), int)
-    return jax.lax.while_loop(unfinished, iterate, (jnp.zeros_like(b), b, b, b @ b, zero))[0]
+    start = (jnp.zeros_like(b), b, b, b @ b, zero)
+    x, _, _, size, _ = jax.lax.while_loop(unfinished, iterate, start)
+    return x, size <= small
