@@ -30,11 +30,11 @@ from jaxact.geometry.divergences import Divergence as Divergence
 from jaxact.geometry.divergences import divergence as divergence
 from jaxact.geometry.divergences import divergence_value as divergence_value
 from jaxact.geometry.divergences import matched_divergence as matched_divergence
-from jaxact.geometry.escort_factors import EscortFactors as EscortFactors
 from jaxact.geometry.escort import escort as escort
+from jaxact.geometry.escort import rescale as rescale
+from jaxact.geometry.escort_factors import EscortFactors as EscortFactors
 from jaxact.geometry.escort_factors import escort_factors as escort_factors
 from jaxact.geometry.escort_factors import escort_normalisers as escort_normalisers
-from jaxact.geometry.escort import rescale as rescale
 from jaxact.geometry.family import DeformedFamily as DeformedFamily
 from jaxact.geometry.family import bregman as bregman
 from jaxact.geometry.family import cumulant as cumulant
