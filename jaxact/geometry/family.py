@@ -100,7 +100,7 @@ def density(
         >>> from jaxact.geometry import interval, tsallis
         >>> family = DeformedFamily(tsallis(0.5), lambda x: -x * x, interval(-3.0, 3.0))
         >>> [round(float(v), 3) for v in density(family, 4.0, jnp.array([0.0, 2.9]))]
-        [1.083, 0.0]
+        [1.253, 0.0]
     """
     check_domain(family.base, x)
     value = cumulant(family, theta)
@@ -170,8 +170,8 @@ def bregman(family: DeformedFamily, theta: Any, other: Any) -> Float[Array, ""]:
     Example:
         >>> from jaxact.geometry import interval, tsallis
         >>> family = DeformedFamily(tsallis(1.0), lambda x: x, interval(-1.0, 1.0))
-        >>> round(float(bregman(family, 0.3, -0.2)), 6)
-        0.041542
+        >>> round(float(bregman(family, 0.3, -0.2)), 4)
+        0.0415
     """
     theta, other = check_theta(family, theta), check_theta(family, other)
     eta = escort_mean(family, other)

@@ -134,7 +134,7 @@ def _fit(family: DeformedFamily, x: Any, start: Any, steps: int) -> Fit:
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         count, theta, value, gradient = state
         direction = _direction(family, theta, gradient)
-        slack = 1e-12 * (1 + jnp.abs(value))
+        slack = 8 * float(jnp.finfo(theta.dtype).eps) * (1 + jnp.abs(value))
 
         def worse(trial: tuple[Any, Any, Any]) -> Any:
             return (trial[0] < _HALVINGS) & ~(trial[2] >= value - slack)

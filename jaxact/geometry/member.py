@@ -84,9 +84,10 @@ def _normaliser(family: Any, theta: Any) -> Any:
 
 @_normaliser.defjvp
 def _normaliser_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    c = _normaliser(*primals)
-    shift = jax.jvp(lambda *args: _mass(*args, c), primals, tangents)[1]
-    slope = jax.jvp(lambda v: _mass(*primals, v), (c,), (jnp.ones_like(c),))[1]
+    family, theta = primals
+    c = _normaliser(family, theta)
+    shift = jax.jvp(lambda f, t: _mass(f, t, c), primals, tangents)[1]
+    slope = jax.jvp(lambda v: _mass(family, theta, v), (c,), (jnp.ones_like(c),))[1]
     return c, -shift / slope
 
 
