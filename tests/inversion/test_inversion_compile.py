@@ -63,14 +63,20 @@ def test_a_plain_function_compiles_once_too():
         traces.append(1)
         return jnp.tanh(weights(0)[0] @ z)
 
+    def more(call):
+        before = len(traces)
+        call()
+        return len(traces) - before
+
     for seed in range(3):
-        inversion.invert(
-            generator, jnp.full(9, 0.1 * seed), latent=K, restarts=2, key=jax.random.key(seed)
+        y, z, key = jnp.full(9, 0.1 * seed), jnp.full(K, 0.1 * seed), jax.random.key(seed)
+        found = more(
+            lambda y=y, key=key: inversion.invert(generator, y, latent=K, restarts=2, key=key)
         )
-        inversion.certificate(generator, jnp.full(K, 0.1 * seed))
-        if seed == 0:
-            first = len(traces)
-    assert len(traces) == first
+        assert found == 0 or seed == 0
+        # The host reads the kinks off one trace a call: they may move with the weights.
+        found = more(lambda z=z: inversion.certificate(generator, z))
+        assert found == 1 or seed == 0
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
