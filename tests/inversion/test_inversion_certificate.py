@@ -44,7 +44,7 @@ def test_a_tiny_singular_value_survives_float32(rng):
 
 @pytest.mark.fast
 def test_the_largest_singular_value_is_differentiable_without_full_rank(x64, rng):
-    matrix = jnp.asarray(np.outer(rng.normal(size=7), rng.normal(size=3)))
+    matrix = jnp.asarray(np.outer(rng.normal(size=7), [1.0, 0.0, -2.0]))
 
     def largest(w):
         return inversion.certificate(lambda z: w @ z, jnp.ones(3)).sigma_max
