@@ -58,6 +58,7 @@ from jaxact.inversion.operators import fourier_magnitude as fourier_magnitude
 from jaxact.inversion.operators import gaussian as gaussian
 from jaxact.inversion.operators import identity as identity
 from jaxact.inversion.operators import sign as sign
+from jaxact.inversion.plugin import PLUGIn as PLUGIn
 from jaxact.inversion.priors import GaussianPrior as GaussianPrior
 from jaxact.inversion.problem import Problem as Problem
 from jaxact.inversion.projections import Ball as Ball

@@ -158,7 +158,7 @@ def _certify(problem: Problem, z: Float[Array, " k"], tolerance: Any, kinks: Any
 def from_jacobian(jacobian: Float[Array, "m k"], tolerance: Any) -> Certificate:
     """The certificate of one Jacobian, without kinks; a pure function."""
     m, k = jacobian.shape
-    values = jnp.linalg.svd(jacobian, compute_uv=False)
+    values = _singular_values(jacobian)
     values = jnp.concatenate([values, jnp.zeros(k - values.size, values.dtype)])
     largest, smallest = values[0], values[-1]
     positive = smallest > 0
@@ -166,3 +166,19 @@ def from_jacobian(jacobian: Float[Array, "m k"], tolerance: Any) -> Certificate:
     identifiable = smallest > jnp.asarray(tolerance, values.dtype) * largest
     active = jnp.sum(jnp.any(jacobian != 0, axis=1))
     return Certificate(values, smallest, largest, condition, identifiable, active)
+
+
+@jax.custom_jvp
+def _singular_values(a: Float[Array, "m k"]) -> Float[Array, " n"]:
+    """By the SVD of R, A = Q R: as accurate as that of A (nothing is squared), much faster."""
+    return _svd(jnp.linalg.qr(a, mode="r") if a.shape[0] > a.shape[1] else a)
+
+
+@_singular_values.defjvp
+def _singular_values_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # The derivative of R alone does not exist where the rank is not full.
+    return _singular_values(*primals), jax.jvp(_svd, primals, tangents)[1]
+
+
+def _svd(a: Float[Array, "m k"]) -> Float[Array, " n"]:
+    return jnp.linalg.svd(a, compute_uv=False)

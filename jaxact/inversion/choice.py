@@ -7,6 +7,7 @@ from typing import Any
 from jaxact.inversion.fallback import Fallback
 from jaxact.inversion.first_order import Adam, Optax
 from jaxact.inversion.lbfgs import LBFGS
+from jaxact.inversion.plugin import PLUGIn, checked
 from jaxact.inversion.second_order import GaussNewton, LevenbergMarquardt
 from jaxact.numerics import checks
 
@@ -14,7 +15,7 @@ _EXPLICIT_UP_TO = 24  # a dense decoder of 20: LM 1.4 times faster; a convolutio
 _EXPLICIT_AT_MOST = 64
 
 
-def choose(solver: Any, size: int) -> Any:
+def choose(solver: Any, size: int, *, prior: Any = 0.0) -> Any:
     """The solver, checked; None is the default for a latent of this size.
 
     Raises:
@@ -24,11 +25,11 @@ def choose(solver: Any, size: int) -> Any:
     if solver is None:
         return _default(size)
     if isinstance(solver, Fallback):
-        return Fallback(choose(solver.first, size), choose(solver.then, size))
+        return Fallback(*(choose(s, size, prior=prior) for s in (solver.first, solver.then)))
     if isinstance(solver, type) or not _is_solver(solver):
         raise TypeError(
             "solver must be a LevenbergMarquardt(...), GaussNewton(...), LBFGS(...), Adam(...), "
-            f"Optax(transform) or Fallback(first, then), got {solver!r}"
+            f"Optax(transform), PLUGIn(layers) or Fallback(first, then), got {solver!r}"
         )
     checks.integer("solver.steps", solver.steps, 1)
     if solver.tol is not None:
@@ -44,7 +45,7 @@ def choose(solver: Any, size: int) -> Any:
         checks.positive("solver.learning_rate", solver.learning_rate)
     if isinstance(solver, Optax) and not hasattr(solver.transform, "update"):
         raise TypeError(f"solver.transform must be an optax transformation, got {solver!r}")
-    return solver
+    return checked(solver, size, prior) if isinstance(solver, PLUGIn) else solver
 
 
 def _default(size: int) -> Any:

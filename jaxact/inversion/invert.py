@@ -102,7 +102,7 @@ def invert(
             several (restarts, *shape).
         operator: A, output -> measurements: `mask(...)` or any JAX function, linear or not.
             None: everything is measured.
-        solver: `LevenbergMarquardt`, `GaussNewton`, `LBFGS`, `Adam`, `Optax`, or two
+        solver: `LevenbergMarquardt`, `GaussNewton`, `LBFGS`, `Adam`, `Optax`, `PLUGIn`, or two
             of them in a `Fallback`. None: Levenberg-Marquardt up to 24 latents, Gauss-Newton
             above, and up to 64 Levenberg-Marquardt for the starts on which its CG stalls.
         restarts: number of random starts, >= 1; ignored where `latent` gives starts.
@@ -157,7 +157,7 @@ def invert(
         checks.non_negative("prior", prior)
     dtype = jnp.finfo(y.dtype).dtype
     starts = _starts(latent, restarts, key, dtype)
-    solver = choose(solver, starts[0].size)
+    solver = choose(solver, starts[0].size, prior=prior)
     problem = pose(generator, operator, dtype, starts.shape[1:], noise)
     checks.shape("y", y, problem.y.shape)
     if jnp.iscomplexobj(y) and not jnp.iscomplexobj(problem.y):

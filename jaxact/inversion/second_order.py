@@ -107,12 +107,29 @@ class LevenbergMarquardt:
         slope, weigh = problem.expand(a)
         prior = jnp.asarray(problem.prior, z.dtype)
         gradient = slope @ jacobian + prior * z
-        normal = jacobian.T @ weigh(jacobian)
+        normal = _cross(jacobian, weigh(jacobian))
         scale = prior + jnp.trace(normal) / z.size
         damped = normal + (prior + state[0] * scale) * jnp.eye(z.size, dtype=z.dtype)
         factor = jax.scipy.linalg.cho_factor(damped, lower=True)
         move = jax.scipy.linalg.cho_solve(factor, -gradient)
         return _accept(self, problem, z, loss, state, move, gradient)
+
+
+@jax.custom_batching.custom_vmap
+def _cross(a: Float[Array, "*batch m k"], b: Float[Array, "*batch m n"]) -> Array:
+    """A^T B with one batch axis whatever was mapped: with more, XLA transposes A first."""
+    left, right = (x.reshape(-1, *x.shape[-2:]) for x in (a, b))
+    product = jax.lax.dot_general(left, right, (((1,), (1,)), ((0,), (0,))))
+    return product.reshape(*a.shape[:-2], *product.shape[1:])
+
+
+@_cross.def_vmap
+def _cross_vmap(size: int, batched: Any, a: Array, b: Array) -> tuple[Array, bool]:
+    pair = [
+        x if mapped else jnp.broadcast_to(x, (size, *x.shape))
+        for x, mapped in zip((a, b), batched, strict=True)
+    ]
+    return _cross(*pair), True
 
 
 def _start(solver: Any, z: Array) -> tuple[Array, Array]:

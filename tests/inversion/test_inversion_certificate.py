@@ -30,6 +30,30 @@ def test_singular_values_are_those_of_the_jacobian(x64, rng):
 
 
 @pytest.mark.fast
+def test_a_tiny_singular_value_survives_float32(rng):
+    # sigma_min / sigma_max = 8e-6: its square is below float32's rounding
+    expected = np.geomspace(1.0, 8e-6, 6)
+    left, right = (np.linalg.qr(rng.normal(size=(n, 6)))[0] for n in (300, 6))
+    matrix = jnp.asarray((left * expected) @ right.T, jnp.float32)
+    found = jax.jit(
+        lambda w: inversion.certificate(jax.tree_util.Partial(layer, w), jnp.ones(6, w.dtype))
+    )(jnp.where((matrix.sum(axis=1) > 0)[:, None], matrix, -matrix))
+    np.testing.assert_allclose(found.singular_values, expected, rtol=0.05)
+    assert not bool(found.identifiable)
+
+
+@pytest.mark.fast
+def test_the_largest_singular_value_is_differentiable_without_full_rank(x64, rng):
+    matrix = jnp.asarray(np.outer(rng.normal(size=7), [1.0, 0.0, -2.0]))
+
+    def largest(w):
+        return inversion.certificate(lambda z: w @ z, jnp.ones(3)).sigma_max
+
+    u, _, v = np.linalg.svd(matrix)
+    np.testing.assert_allclose(jax.grad(largest)(matrix), np.outer(u[:, 0], v[0]), atol=1e-12)
+
+
+@pytest.mark.fast
 def test_fewer_measurements_than_latents_are_never_identifiable(rng):
     weights = jnp.asarray(rng.normal(size=(15, 6)), jnp.float32)
     see = inversion.mask(np.array([0, 4, 7, 9]))

@@ -108,15 +108,15 @@ def test_bad_solvers_and_generators_are_refused():
         inversion.invert(lambda z: z.astype(int), y, latent=3, key=jax.random.key(0))
 
 
-def test_lbfgs_survives_saturation_and_steps_that_are_too_long(x64, rng):
+def test_lbfgs_reaches_no_further_than_half_its_norm_into_saturation(x64, rng):
     w1 = jnp.asarray(rng.normal(size=(40, 4)))
 
     def generator(z):
         return jnp.tanh(w1 @ z)
 
+    # starts three times too far out: without the limit a few steps end in flat parts
     z = jnp.asarray(rng.normal(size=4))
-    starts = jnp.asarray(rng.normal(size=(8, 4)))
+    starts = 3 * jnp.asarray(rng.normal(size=(64, 4)))
     found = inversion.invert(generator, generator(z), latent=starts, solver=inversion.LBFGS())
-    np.testing.assert_allclose(found.latent, z, rtol=1e-10)
+    np.testing.assert_allclose(found.latents, np.tile(z, (64, 1)), rtol=1e-6)
     assert bool(found.converged)
-    assert (np.linalg.norm(np.asarray(found.latents), axis=1) < 50).all()

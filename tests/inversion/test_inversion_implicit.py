@@ -72,6 +72,49 @@ def test_second_derivative(problem):
     assert float(second) == pytest.approx(float(difference), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda t: inversion.HuberNoise(0.04 * (1 + t)),
+        lambda t: inversion.GaussianNoise(0.3 + jnp.linspace(0.0, 0.1, M) * (1 + t)),
+        lambda t: inversion.PoissonNoise(0.5 * t),
+    ],
+    ids=["huber", "gaussian", "poisson"],
+)
+def test_first_and_second_derivatives_with_a_noise_model(model, problem):
+    weights, z, y, noise = problem
+    way = jnp.asarray([1.0, -2.0, 0.5, 1.5])
+
+    def along(t):
+        generator = jax.tree_util.Partial(apply, (weights[0] * (1 + t / 9), weights[1]))
+        found = inversion.invert(
+            generator,
+            y + (1 + t) * abs(noise),
+            latent=z[None],
+            solver=inversion.LevenbergMarquardt(steps=400),
+            prior=0.1,
+            noise=model(t),
+        )
+        return found.latent @ way, found.converged
+
+    def slope(t):
+        (value, converged), (first, _) = jax.jvp(along, (t,), (jnp.ones_like(t),))
+        return value, first, converged
+
+    @jax.jit
+    def both(t):
+        (value, first, converged), (_, second, _) = jax.jvp(slope, (t,), (jnp.ones_like(t),))
+        return value, first, second, converged
+
+    h = 1e-3
+    middle = both(jnp.asarray(1.0))
+    before, after = (both(jnp.asarray(1.0 + s * h)) for s in (-1, 1))
+    assert all(bool(side[3]) for side in (before, middle, after))
+    for order in (1, 2):
+        difference = (after[order - 1] - before[order - 1]) / (2 * h)
+        assert float(middle[order]) == pytest.approx(float(difference), rel=2e-4)
+
+
 def test_weights_in_a_closure_are_differentiated_too(problem):
     weights, _, y, noise = problem
 

@@ -184,3 +184,19 @@ def test_a_nonzero_residual_stops_before_the_last_step_in_float32(nonlinear):
         assert found.latent.dtype == jnp.float32
         assert bool(found.converged)
         assert (np.asarray(found.iterations) < 40).all()
+
+
+def test_gauss_newton_on_four_tanh_layers(x64, rng):
+    shapes = ((8, 2, 2, 16), (16, 2, 2, 12), (12, 2, 2, 8), (8, 2, 2, 3))
+    layers = [(jnp.asarray(rng.normal(size=s)) / s[0] ** 0.5, None, jnp.tanh) for s in shapes]
+
+    def generator(z):
+        return inversion.forward(layers, z)
+
+    z = jnp.asarray(rng.normal(size=8))
+    starts = jnp.asarray(rng.normal(size=(3, 8)))
+    y = generator(z)
+    assert y.shape == (16, 16, 3)
+    newton = inversion.invert(generator, y, latent=starts, solver=inversion.GaussNewton(tol=1e-7))
+    assert float(jnp.linalg.norm(newton.latent - z) / jnp.linalg.norm(z)) < 1e-6
+    assert int(newton.iterations[jnp.argmin(newton.losses)]) <= 12
