@@ -39,6 +39,7 @@ from jaxact.geometry.family import DeformedFamily as DeformedFamily
 from jaxact.geometry.family import bregman as bregman
 from jaxact.geometry.family import cumulant as cumulant
 from jaxact.geometry.family import density as density
+from jaxact.geometry.family import escort_expectation as escort_expectation
 from jaxact.geometry.family import escort_mean as escort_mean
 from jaxact.geometry.family import metric as metric
 from jaxact.geometry.fit import Fit as Fit
@@ -75,6 +76,7 @@ from jaxact.geometry.ring import Coverage as Coverage
 from jaxact.geometry.ring import Ring as Ring
 from jaxact.geometry.ring import ring as ring
 from jaxact.geometry.ring import ring_coverage as ring_coverage
+from jaxact.geometry.sample import sample as sample
 from jaxact.geometry.signature import Signature as Signature
 from jaxact.geometry.signature import gan as gan
 from jaxact.geometry.signature import parametric_curve as parametric_curve

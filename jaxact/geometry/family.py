@@ -15,6 +15,7 @@ from jaxact.geometry.deformed import exp_kernel
 from jaxact.geometry.member import (
     cumulant_kernel,
     escort_mean_kernel,
+    escort_rule,
     finer_mass,
     metric_kernel,
     natural,
@@ -128,8 +129,36 @@ def escort_mean(family: DeformedFamily, theta: Float[Array, "..."] | float) -> F
         0.0
     """
     theta = check_theta(family, theta)
-    cumulant(family, theta)
-    return escort_mean_kernel(family, theta)
+    return escort_mean_kernel(family, theta, cumulant(family, theta))
+
+
+def escort_expectation(
+    family: DeformedFamily, theta: Float[Array, "..."] | float, fn: Callable[..., Any]
+) -> Float[Array, "..."]:
+    """E_{p~}[fn(x)] under the escort p~ = chi(p) / Z; `escort_mean` is that of the statistic.
+
+    Args:
+        family: the family.
+        theta: the natural parameter.
+        fn: a JAX function of one point; it is compiled at each call.
+
+    Returns:
+        The expectation, of fn's shape. Differentiable as the family, and in what fn closes over.
+
+    Raises:
+        ValueError: as `cumulant`.
+
+    Example:
+        >>> from jaxact.geometry import interval, tsallis
+        >>> family = DeformedFamily(tsallis(1.5), lambda x: x, interval(-1.0, 1.0))
+        >>> round(float(escort_expectation(family, 0.0, lambda x: x**2)), 4)  # uniform
+        0.3333
+
+    Source: Nock et al. 2017, section 3.
+    """
+    theta = check_theta(family, theta)
+    points, share, _ = escort_rule(family, theta, cumulant(family, theta))
+    return jnp.tensordot(share, jax.vmap(fn)(points), 1)
 
 
 def metric(family: DeformedFamily, theta: Float[Array, "..."] | float) -> Float[Array, "..."]:
@@ -152,8 +181,7 @@ def metric(family: DeformedFamily, theta: Float[Array, "..."] | float) -> Float[
         0.3333
     """
     theta = check_theta(family, theta)
-    cumulant(family, theta)
-    return metric_kernel(family, theta)
+    return metric_kernel(family, theta, cumulant(family, theta))
 
 
 def bregman(family: DeformedFamily, theta: Any, other: Any) -> Float[Array, ""]:
@@ -174,8 +202,9 @@ def bregman(family: DeformedFamily, theta: Any, other: Any) -> Float[Array, ""]:
         0.0415
     """
     theta, other = check_theta(family, theta), check_theta(family, other)
-    eta = escort_mean(family, other)
-    return cumulant(family, theta) - cumulant(family, other) - jnp.sum((theta - other) * eta)
+    c = cumulant(family, other)
+    eta = escort_mean_kernel(family, other, c)
+    return cumulant(family, theta) - c - jnp.sum((theta - other) * eta)
 
 
 def check_theta(family: DeformedFamily, theta: Any) -> Any:

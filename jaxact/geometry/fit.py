@@ -1,4 +1,4 @@
-"""Fitting a deformed family: natural-gradient steps on the chi-likelihood."""
+"""Fitting a deformed family: natural-gradient steps on the chi- or the ordinary likelihood."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxact.geometry.deformed import exp_kernel
 from jaxact.geometry.family import DeformedFamily, check_domain, check_theta, cumulant
 from jaxact.geometry.member import (
     cumulant_kernel,
     escort_mean_kernel,
+    information_kernel,
     metric_kernel,
+    natural,
     statistics,
 )
 from jaxact.numerics import checks
@@ -27,9 +30,9 @@ class Fit:
     """What `fit` found.
 
     Attributes:
-        theta: the parameter of the largest chi-likelihood.
-        value: mean log_chi p(x_i | theta).
-        gradient: mean phi(x_i) - escort mean, 0 at the maximum.
+        theta: the parameter of the largest likelihood.
+        value: mean log_chi p(x_i | theta), or mean log p(x_i | theta).
+        gradient: of that in theta, 0 at the maximum.
         iterations: natural-gradient steps taken.
         converged: whether the gradient vanished to rounding.
 
@@ -73,8 +76,8 @@ def natural_gradient(
     """
     at = check_theta(family, theta)
     checks.shape("gradient", gradient, at.shape)
-    cumulant(family, at)
-    return _direction(family, at, jnp.asarray(gradient, at.dtype))
+    matrix = metric_kernel(family, at, cumulant(family, at))
+    return _solve(matrix, jnp.asarray(gradient, at.dtype))
 
 
 def fit(
@@ -82,26 +85,32 @@ def fit(
     x: Float[Array, "..."],
     *,
     start: Float[Array, "..."] | float,
+    objective: str = "chi",
     steps: int = 50,
 ) -> Fit:
-    """The theta of the largest chi-likelihood, mean log_chi p(x_i | theta).
+    """The theta of the largest likelihood of data, by natural-gradient steps.
 
-        mean_i log_chi p(x_i | theta) = theta . mean_i phi(x_i) - C(theta)
+        "chi":       mean_i log_chi p(x_i | theta) = theta . mean_i phi(x_i) - C(theta)
+        "ordinary":  mean_i log p(x_i | theta), of gradient mean_i (chi(p) / p)(phi - eta)(x_i)
 
-    It is concave, and at its maximum the escort mean equals the data's mean of phi. With
-    chi(t) = t it is the ordinary likelihood. Natural-gradient steps, halved until they rise.
+    The chi-likelihood is concave, and at its maximum the escort mean eta equals the data's mean
+    of phi; its steps are Newton's. The ordinary one need not be concave (a local maximum is
+    found); its steps are by its Fisher information. Steps are halved until they do not fall.
+    With chi(t) = t the two are one.
 
     Args:
         family: the family.
         x: data along the first axis, inside the base's domain.
-        start: where to start, of the statistic's shape.
+        start: where to start, of the statistic's shape. For the ordinary likelihood every point
+            of the data must lie in its support.
+        objective: what is maximised, "chi" or "ordinary".
         steps: the most steps, >= 1.
 
     Returns:
         A `Fit`; look at `converged` (False where the data's mean of phi belongs to no member).
 
     Raises:
-        ValueError: as `cumulant`, or for data outside the base's domain.
+        ValueError: as `cumulant`, for data outside the base's domain or an unknown objective.
 
     Example:
         >>> from jaxact.geometry import escort_mean, interval, tsallis
@@ -113,50 +122,66 @@ def fit(
     Source: Naudts 2011, chapter 8 (the deformed likelihood).
     """
     checks.integer("steps", steps, minimum=1)
+    checks.choice("objective", objective, ("chi", "ordinary"))
     begin = check_theta(family, start)
     check_domain(family.base, x)
     cumulant(family, begin)
-    return _fit(family, jnp.asarray(x, begin.dtype), begin, steps)
+    likelihood = _chi_likelihood if objective == "chi" else _ordinary_likelihood
+    return _fit(family, jnp.asarray(x, begin.dtype), begin, likelihood, steps)
 
 
-@functools.partial(jax.jit, static_argnames="steps")
-def _fit(family: DeformedFamily, x: Any, start: Any, steps: int) -> Fit:
+def _chi_likelihood(family: DeformedFamily, x: Any, theta: Any, c: Any) -> tuple[Any, Any, Any]:
+    """The value, its gradient and its metric."""
     mean = jnp.mean(statistics(family, x), axis=0)
-    tolerance = float(jnp.finfo(start.dtype).eps) ** 0.75 * (1 + jnp.max(jnp.abs(mean)))
+    gradient = mean - escort_mean_kernel(family, theta, c)
+    return jnp.sum(theta * mean) - c, gradient, metric_kernel(family, theta, c)
 
-    def likelihood(theta: Any) -> Any:
-        return jnp.sum(theta * mean) - cumulant_kernel(family, theta)
+
+def _ordinary_likelihood(
+    family: DeformedFamily, x: Any, theta: Any, c: Any
+) -> tuple[Any, Any, Any]:
+    """The value, its gradient and its metric."""
+    p = exp_kernel(family.chi, natural(family, theta, x) - c)
+    at = jnp.where(p > 0, p, 1)
+    centred = statistics(family, x) - escort_mean_kernel(family, theta, c)[None]
+    gradient = jnp.tensordot(family.chi(at) / at, centred, 1) / len(p)
+    value = jnp.mean(jnp.where(p > 0, jnp.log(at), -jnp.inf))
+    return value, gradient, information_kernel(family, theta, c)
+
+
+@functools.partial(jax.jit, static_argnames=("likelihood", "steps"))
+def _fit(family: DeformedFamily, x: Any, start: Any, likelihood: Any, steps: int) -> Fit:
+    scale = 1 + jnp.max(jnp.abs(jnp.mean(statistics(family, x), axis=0)))
+    tolerance = float(jnp.finfo(start.dtype).eps) ** 0.75 * scale
+
+    def at(theta: Any) -> tuple[Any, ...]:
+        return theta, *likelihood(family, x, theta, cumulant_kernel(family, theta))
 
     def unfinished(state: tuple[Any, ...]) -> Any:
-        count, _, value, gradient = state
+        count, (_, value, gradient, _) = state
         return (count < steps) & ~(jnp.max(jnp.abs(gradient)) <= tolerance) & jnp.isfinite(value)
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        count, theta, value, gradient = state
-        direction = _direction(family, theta, gradient)
+        count, (theta, value, gradient, metric) = state
+        direction = _solve(metric, gradient)
         slack = 8 * float(jnp.finfo(theta.dtype).eps) * (1 + jnp.abs(value))
 
-        def worse(trial: tuple[Any, Any, Any]) -> Any:
-            return (trial[0] < _HALVINGS) & ~(trial[2] >= value - slack)
+        def worse(trial: tuple[Any, Any]) -> Any:
+            return (trial[0] < _HALVINGS) & ~(trial[1][1] >= value - slack)
 
-        def halve(trial: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-            there = theta + direction * 0.5 ** (trial[0] + 1).astype(theta.dtype)
-            return trial[0] + 1, there, likelihood(there)
+        def halve(trial: tuple[Any, Any]) -> tuple[Any, Any]:
+            return trial[0] + 1, at(theta + direction * 0.5 ** trial[0].astype(theta.dtype))
 
-        there = theta + direction
-        first = (jnp.zeros((), jnp.int32), there, likelihood(there))
-        _, theta, value = jax.lax.while_loop(worse, halve, first)
-        return count + 1, theta, value, mean - escort_mean_kernel(family, theta)
+        nowhere = (theta, jnp.full_like(value, -jnp.inf), gradient, metric)
+        _, there = jax.lax.while_loop(worse, halve, (jnp.zeros((), jnp.int32), nowhere))
+        return count + 1, there
 
-    begin = (
-        jnp.zeros((), jnp.int32), start, likelihood(start),
-        mean - escort_mean_kernel(family, start),
-    )  # fmt: skip
-    count, theta, value, gradient = jax.lax.while_loop(unfinished, step, begin)
-    return Fit(theta, value, gradient, count, jnp.max(jnp.abs(gradient)) <= tolerance)
+    state = (jnp.zeros((), jnp.int32), at(start))
+    count, (theta, value, gradient, _) = jax.lax.while_loop(unfinished, step, state)
+    converged = (jnp.max(jnp.abs(gradient)) <= tolerance) & jnp.isfinite(value)
+    return Fit(theta, value, gradient, count, converged)
 
 
-@jax.jit
-def _direction(family: DeformedFamily, theta: Any, gradient: Any) -> Any:
-    matrix = metric_kernel(family, theta).reshape(theta.size, theta.size)
-    return jnp.linalg.solve(matrix, gradient.reshape(-1)).reshape(theta.shape)
+def _solve(metric: Any, gradient: Any) -> Any:
+    matrix = metric.reshape(gradient.size, gradient.size)
+    return jnp.linalg.solve(matrix, gradient.reshape(-1)).reshape(gradient.shape)

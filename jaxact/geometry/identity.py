@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from jaxact.geometry.deformed import exp_kernel, log_kernel
 from jaxact.geometry.escort import escort_kernel
-from jaxact.geometry.family import DeformedFamily, bregman, cumulant
+from jaxact.geometry.family import DeformedFamily, check_theta, cumulant
 from jaxact.geometry.matched import SignatureConjugate
-from jaxact.geometry.member import member_rule, natural
+from jaxact.geometry.member import escort_mean_kernel, member_rule, natural
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -63,7 +64,8 @@ def variational_identity(family: DeformedFamily, theta: Any, vt: Any) -> Variati
         A `VariationalIdentity`. Differentiable in theta, vt and the signature's parameters.
 
     Raises:
-        ValueError: as `cumulant`.
+        ValueError: as `cumulant`, or for a Q whose support reaches beyond P's, where the sides
+            differ. (Not checked when traced: compare `supremum` with bregman + offset there.)
 
     Example:
         >>> from jaxact.geometry import interval, tsallis
@@ -73,10 +75,14 @@ def variational_identity(family: DeformedFamily, theta: Any, vt: Any) -> Variati
 
     Source: Nock et al. 2017, section 4.
     """
-    divergence = bregman(family, theta, vt)
-    dtype = divergence.dtype
-    theta, vt = jnp.asarray(theta, dtype), jnp.asarray(vt, dtype)
-    return _identity(family, theta, vt, cumulant(family, theta), cumulant(family, vt), divergence)
+    theta, vt = check_theta(family, theta), check_theta(family, vt)
+    both, stray = _identity(family, theta, vt, cumulant(family, theta), cumulant(family, vt))
+    if checks.is_concrete(stray) and stray > float(jnp.finfo(stray.dtype).eps) ** 0.5:
+        raise ValueError(
+            f"vt = {vt} must have its support in that of theta = {theta}, got a share "
+            f"{float(stray):.3g} of Q's escort where P's density is 0"
+        )
+    return both
 
 
 def variational_value(
@@ -114,8 +120,9 @@ def variational_value(
 
 @jax.jit
 def _identity(
-    family: DeformedFamily, theta: Any, vt: Any, c_p: Any, c_q: Any, divergence: Any
-) -> VariationalIdentity:
+    family: DeformedFamily, theta: Any, vt: Any, c_p: Any, c_q: Any
+) -> tuple[VariationalIdentity, Any]:
+    """Both sides, and the share of Q's escort outside P's support."""
     points, weights = member_rule(family, [(theta, c_p), (vt, c_q)])
     p, escort = _densities(family, theta, vt, c_p, c_q, points, weights)
     inside = escort > 0
@@ -125,15 +132,16 @@ def _identity(
     log_q = natural(family, vt, points) - c_q
     mass = weights * escort
     log_escort = log_kernel(family.chi, jnp.where(inside, escort, 1))
-    return VariationalIdentity(
+    both = VariationalIdentity(
         supremum=_value(family, p, escort, weights, witness),
-        bregman=divergence,
+        bregman=c_p - c_q - jnp.sum((theta - vt) * escort_mean_kernel(family, vt, c_q)),
         offset=jnp.sum(jnp.where(inside, mass * (log_escort - log_q), 0)),
         escort_gap=jnp.sum(jnp.where(inside, mass * (log_q - log_p), 0)),
         witness=witness,
         points=points,
         weights=weights,
     )
+    return both, jnp.sum(jnp.where(p > 0, 0, mass))
 
 
 def _densities(

@@ -27,9 +27,14 @@ def member_rule(family: Any, members: Any) -> tuple[Any, Any]:
     base = family.base
     if len(base.edges) != 1:
         return base.points, base.weights
-    edges = base.edges[0]
+    return base.rule(member_edges(family, members))
+
+
+def member_edges(family: Any, members: Any) -> Any:
+    """The edges of the base's one axis and the ends of the supports, ascending."""
+    edges = family.base.edges[0]
     inner = [_support_ends(family, theta, c, edges) for theta, c in members]
-    return base.rule(jnp.sort(jnp.concatenate([edges, *inner])))
+    return jnp.sort(jnp.concatenate([edges, *inner]))
 
 
 def _support_ends(family: Any, theta: Any, c: Any, edges: Any) -> Any:
@@ -79,7 +84,9 @@ def _normaliser(family: Any, theta: Any) -> Any:
     def excess(c: Any) -> Any:
         return jnp.clip(1 - 1 / jnp.maximum(_mass(family, theta, c), 1e-30), -1e10, 1e10)
 
-    return bracketed_root(excess, low - margin, high + margin)
+    ends = jnp.stack([low - margin, high + margin])
+    values = jax.vmap(excess)(ends)
+    return bracketed_root(excess, ends[0], ends[1], values=(values[0], values[1]))
 
 
 @_normaliser.defjvp
@@ -92,30 +99,45 @@ def _normaliser_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def escort_mean_kernel(family: Any, theta: Any) -> Any:
-    """What `escort_mean` does after its checks."""
-    points, share, _, _ = escort_rule(family, theta)
+def escort_mean_kernel(family: Any, theta: Any, c: Any) -> Any:
+    """What `escort_mean` does after its checks, at C(theta)."""
+    points, share, _ = escort_rule(family, theta, c)
     return jnp.tensordot(share, statistics(family, points), 1)
 
 
 @jax.jit
-def metric_kernel(family: Any, theta: Any) -> Any:
-    """What `metric` does after its checks."""
-    points, share, p, _ = escort_rule(family, theta)
-    phi = statistics(family, points)
-    centred = (phi - jnp.tensordot(share, phi, 1)[None]).reshape(len(share), -1)
+def metric_kernel(family: Any, theta: Any, c: Any) -> Any:
+    """What `metric` does after its checks, at C(theta)."""
+    points, share, p = escort_rule(family, theta, c)
     slope = jax.jvp(family.chi, (jnp.where(p > 0, p, 1),), (jnp.ones_like(p),))[1]
-    scaled = centred * jnp.where(p > 0, share * slope, 0)[:, None]
-    hessian = jnp.matmul(scaled.T, centred, precision=jax.lax.Precision.HIGHEST)
-    return hessian.reshape(theta.shape + theta.shape)
+    return _scatter(family, theta, points, share, jnp.where(p > 0, share * slope, 0))
 
 
-def escort_rule(family: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
-    """Points, the escort's weights there (they sum to 1), the densities p, and C."""
-    c = _normaliser(family, theta)
+@jax.jit
+def information_kernel(family: Any, theta: Any, c: Any) -> Any:
+    """The Fisher information of log p, whose score is (chi(p) / p) (phi - eta)."""
     points, weights = member_rule(family, [(theta, c)])
     p = exp_kernel(family.chi, natural(family, theta, points) - c)
-    return points, weights * escort_kernel(family.chi, p, weights), p, c
+    at = jnp.where(p > 0, p, 1)
+    squared = jnp.where(p > 0, weights * family.chi(at) ** 2 / at, 0)
+    share = weights * escort_kernel(family.chi, p, weights)
+    return _scatter(family, theta, points, share, squared)
+
+
+def _scatter(family: Any, theta: Any, points: Any, share: Any, weights: Any) -> Any:
+    """The sum of weights * (phi - eta)(phi - eta)^T, eta being the mean by the shares."""
+    phi = statistics(family, points)
+    centred = (phi - jnp.tensordot(share, phi, 1)[None]).reshape(len(share), -1)
+    scaled = centred * weights[:, None]
+    matrix = jnp.matmul(scaled.T, centred, precision=jax.lax.Precision.HIGHEST)
+    return matrix.reshape(theta.shape + theta.shape)
+
+
+def escort_rule(family: Any, theta: Any, c: Any) -> tuple[Any, Any, Any]:
+    """Points, the escort's weights there (they sum to 1) and the densities p."""
+    points, weights = member_rule(family, [(theta, c)])
+    p = exp_kernel(family.chi, natural(family, theta, points) - c)
+    return points, weights * escort_kernel(family.chi, p, weights), p
 
 
 @jax.jit

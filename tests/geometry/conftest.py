@@ -20,5 +20,11 @@ def softplus_two():
 
 
 @pytest.fixture(scope="session")
+def parabola():
+    """One statistic for all families, so that they share compilations."""
+    return lambda x: jnp.stack([x, x * x])
+
+
+@pytest.fixture(scope="session")
 def pair():
     return np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.5, 0.3])
