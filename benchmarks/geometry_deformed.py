@@ -30,7 +30,7 @@ def _benchmark(points: int, peer: str) -> Benchmark:
     said = names[peer] + (f" (on {NAIVE} points, scaled)" if share < 1 else "")
     return Benchmark(
         name=f"exp_chi of a numeric signature, {points} points, against {said}",
-        ours="jaxact.geometry.exp_chi, table and Newton",
+        ours="jaxact.geometry.exp_chi, by table",
         peer=said,
         module="benchmarks.geometry_deformed",
         error=_error,

@@ -69,9 +69,10 @@ def exp_chi(
     0 below the range of log_chi, +inf above it. For the signature of an activation f it is
     f(y + t0) + k, with the absolute rounding error of f in its tail (about 1e-11 for mu_relu and
     matsushita, so values below that have no correct digit). By the closed form where the
-    signature has one, else by a table of the quadrature and Newton steps with exp_chi' = chi:
-    errors <= 1e-10 in float64, relative where z is well-conditioned (an error of y counts times
-    chi(z) / z) and for z beyond 1e-17 and 1e17 where chi lies between a constant and t^3.
+    signature has one, else by a table of the quadrature, inverted by one polynomial a panel, and
+    by Newton steps with exp_chi' = chi where a polynomial would not do: errors <= 1e-10 in
+    float64, relative where z is well-conditioned (an error of y counts times chi(z) / z) and for
+    z beyond 1e-17 and 1e17 where chi lies between a constant and t^3.
     For small values of an activation's exp_chi, ask for the latter:
     `dataclasses.replace(chi, log=None, exp=None)`.
 

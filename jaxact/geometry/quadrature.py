@@ -2,7 +2,7 @@
 
 With t = e^s the integral of dt / chi(t) has the integrand e^s / chi(e^s), a slowly varying
 function of s for every power law. One table of the integral at panel edges serves all points:
-each costs one more panel.
+log_chi costs each one more panel, exp_chi a polynomial.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.geometry.inverse_table import inverse, inverse_table, reach
 from jaxact.numerics.quadrature import legendre, panel_rule
 
 _NODES = 6
 _MOST_STEPS = 60
-_SHORT = 3e-3
 
 
 @functools.cache
@@ -51,25 +51,28 @@ def _guarded(fn: Any, s: Any, theta: Any) -> Any:
     return jnp.where(good, _integrand(fn, jnp.where(good, s, 0), theta), value)
 
 
+def _edges(grid: np.ndarray, jumps: Any, dtype: Any, theta: Any) -> Any:
+    """Ascending panel edges in s: those of the grid, and the jumps."""
+    if not (callable(jumps) and jax.tree.leaves(theta)):
+        # Sorted here: a sort of constants is slow to compile.
+        with jax.ensure_compile_time_eval():
+            points = np.asarray(jumps(*theta) if callable(jumps) else jumps, float).reshape(-1)
+        breaks = np.clip(np.log(points[points > 0]), grid[0], grid[-1])
+        return jnp.asarray(np.sort(np.concatenate([grid, breaks])), dtype)
+    points = jnp.asarray(jumps(*theta), dtype).reshape(-1)
+    inside = points > 0
+    breaks = jnp.where(inside, jnp.log(jnp.where(inside, points, 1)), grid[0])
+    breaks = jnp.clip(breaks, grid[0], grid[-1])
+    return jnp.sort(jnp.concatenate([jnp.asarray(grid, dtype), breaks]))
+
+
 def _table(
     fn: Any, jumps: Any, dtype: Any, theta: Any, integrand: Any = _integrand
 ) -> tuple[Any, Any, Any]:
     """Ascending edges in s, log_chi at each, and the integrand at each panel's nodes."""
     info = jnp.finfo(dtype)
     largest = min(np.log(float(info.max)), -np.log(float(info.tiny))) * 0.999
-    grid = _grid(float(largest))
-    if not (callable(jumps) and jax.tree.leaves(theta)):
-        # Sorted here: a sort of constants is slow to compile.
-        with jax.ensure_compile_time_eval():
-            points = np.asarray(jumps(*theta) if callable(jumps) else jumps, float).reshape(-1)
-        breaks = np.clip(np.log(points[points > 0]), -largest, largest)
-        edges = jnp.asarray(np.sort(np.concatenate([grid, breaks])), dtype)
-    else:
-        points = jnp.asarray(jumps(*theta), dtype).reshape(-1)
-        inside = points > 0
-        breaks = jnp.where(inside, jnp.log(jnp.where(inside, points, 1)), -largest)
-        breaks = jnp.clip(breaks, -largest, largest)
-        edges = jnp.sort(jnp.concatenate([jnp.asarray(grid, dtype), breaks]))
+    edges = _edges(_grid(float(largest)), jumps, dtype, theta)
     s, weight = panel_rule(edges, _NODES)
     values = integrand(fn, s, theta)
     mass = jnp.sum(weight * values, axis=1)
@@ -81,11 +84,9 @@ def _table(
     return edges, jnp.concatenate([zero, up]) - jnp.concatenate([down, zero]), values
 
 
-def _between(
-    fn: Any, start: Any, s: Any, theta: Any, integrand: Any = _integrand, nodes: int = _NODES
-) -> Any:
+def _between(fn: Any, start: Any, s: Any, theta: Any, integrand: Any = _integrand) -> Any:
     """The integral from `start` to s, elementwise: one panel."""
-    u, weight = (jnp.asarray(a, s.dtype) for a in legendre(nodes))
+    u, weight = (jnp.asarray(a, s.dtype) for a in legendre(_NODES))
     length = (s - start)[..., None]
     u = u.reshape((1,) * s.ndim + (-1,))
     return (length * integrand(fn, start[..., None] + length * u, theta)) @ weight
@@ -139,10 +140,24 @@ def _log_of_theta(fn: Any, jumps: Any, z: Any, theta: Any) -> Any:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def exp_by_table(fn: Any, jumps: Any, y: Any, theta: Any) -> Any:
-    """exp_chi(y), elementwise; 0 below and inf above the range of log_chi.
+    """exp_chi(y), elementwise; 0 below and inf above the range of log_chi."""
+    edges = _edges(reach(), jumps, y.dtype, theta)
+    table, rows = inverse_table(lambda s: _integrand(fn, s, theta), edges)
+    s, known = inverse(table, rows, y)
+    s = jax.lax.cond(
+        jnp.all(known),
+        lambda s: s,
+        lambda s: jnp.where(known, s, _root(fn, jumps, y, theta, known)),
+        s,
+    )
+    return jnp.exp(s)
 
-    The panel of y, in it the root for the power law through the integrand at its ends, then
-    Newton steps in s = log z, ds = -residual chi(z) / z, kept in a shrinking bracket.
+
+def _root(fn: Any, jumps: Any, y: Any, theta: Any, known: Any) -> Any:
+    """The log of exp_chi(y), from -inf to inf, where it is not known.
+
+    The panel of y, in it the root for the power law through the integrand's nodes, then Newton
+    steps in s = log z, ds = -residual chi(z) / z, kept in a shrinking bracket.
     """
     edges, table, values = _table(fn, jumps, y.dtype, theta)
     left = jnp.clip(jnp.searchsorted(table, y, side="right") - 1, 0, len(edges) - 2)
@@ -150,23 +165,14 @@ def exp_by_table(fn: Any, jumps: Any, y: Any, theta: Any) -> Any:
     # The edge nearer to s = 0, as in _log_at.
     nearer = jnp.where(y < 0, left + 1, left)
     start, base = edges[nearer], table[nearer]
-
-    def newton(s: Any, residual: Any) -> Any:
-        return jnp.clip(s - residual / _integrand(fn, s, theta), low, high)
-
+    below, above = y <= table[0], y >= table[-1]
     guess = _power_law_root(edges, table, values, left, y)
-    residual = base + _between(fn, start, guess, theta) - y
-    first = newton(guess, residual)
-    # The step is short, so two nodes carry the residual over it.
-    s = newton(first, residual + _between(fn, guess, first, theta, nodes=2))
-    exact = (jnp.abs(first - guess) < _SHORT) & (jnp.abs(s - first) < _last_step(y.dtype))
-    state = (jnp.zeros((), jnp.int32), ~exact, s, low, high)
+    state = (jnp.zeros((), jnp.int32), ~(known | below | above), guess, low, high)
 
     def unfinished(state: tuple[Any, ...]) -> Any:
         return (state[0] < _MOST_STEPS) & jnp.any(state[1])
 
-    def safeguarded(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Newton in a shrinking bracket: where chi has a feature within a panel."""
+    def newton(state: tuple[Any, ...]) -> tuple[Any, ...]:
         count, open_, s, a, b = state
         residual = base + _between(fn, start, s, theta) - y
         a, b = jnp.where(residual < 0, s, a), jnp.where(residual > 0, s, b)
@@ -176,8 +182,8 @@ def exp_by_table(fn: Any, jumps: Any, y: Any, theta: Any) -> Any:
         more = open_ & (jnp.abs(moved - s) > _last_step(y.dtype))
         return count + 1, more, jnp.where(open_, moved, s), a, b
 
-    s = jax.lax.while_loop(unfinished, safeguarded, state)[2]
-    return jnp.where(y <= table[0], 0, jnp.where(y >= table[-1], jnp.inf, jnp.exp(s)))
+    s = jax.lax.while_loop(unfinished, newton, state)[2]
+    return jnp.where(below, -jnp.inf, jnp.where(above, jnp.inf, s))
 
 
 def _last_step(dtype: Any) -> float:

@@ -186,6 +186,19 @@ def test_a_plain_function_with_jumps(x64):
     np.testing.assert_allclose(exp, [0, 0.25, 0.75, 2.0, 5.0], atol=1e-12)
 
 
+def test_a_narrow_feature_is_left_to_newton(x64):
+    rate, at = 6.0, 0.3
+    step = geometry.Signature(lambda t: t * (2 + jnp.tanh(rate * (jnp.log(t) - at))))
+
+    def integral(s):  # of 1 / (2 + tanh(rate (s - at)))
+        u = rate * (s - at)
+        return (u - np.log1p(3 * np.exp(2 * u)) / 3) / rate
+
+    s = np.linspace(-1.0, 1.0, 41)
+    y = jnp.asarray(integral(s) - integral(0.0))
+    np.testing.assert_allclose(geometry.exp_chi(step, y), np.exp(s), rtol=1e-10)
+
+
 def test_a_function_may_close_over_what_is_differentiated(x64):
     def log(q):
         return geometry.log_chi(lambda t: t**q, 2.0)
