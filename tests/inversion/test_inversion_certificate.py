@@ -184,10 +184,6 @@ def test_few_pixels_of_a_trained_generator_are_not_identifiable():
         assert bool(found.identifiable) == identifiable
         assert found.active_rows >= 16
         y = see(generator(z) + noise)
-<<<<<<< HEAD
-        solver = inversion.LevenbergMarquardt(steps=200)
-=======
->>>>>>> I5
         solved = inversion.invert(generator, y, latent=z, operator=see, solver=solver)
         assert float(solved.loss) < 2e-4
         errors[pixels] = float(jnp.linalg.norm(solved.latent - z) / jnp.linalg.norm(z))
