@@ -1,0 +1,253 @@
+"""Branch and bound over boxes of inputs: for networks of few inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxact.decide.decision import Clock, Status
+from jaxact.decide.input_step import step
+from jaxact.decide.layers import Layers
+from jaxact.decide.polish import polish
+from jaxact.decide.problem import Pieces
+from jaxact.decide.queue import Boxes, Stack, read_boxes, write_boxes
+from jaxact.numerics import checks
+from jaxact.tracing.ranges import down, up
+
+_EVERY = 20.0
+"""Seconds between checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSplit:
+    """Split the boxes of inputs.
+
+    Attributes:
+        batch: boxes bounded at once; what fits the cache is fastest.
+        capacity: neurons of each box and layer that get backward CROWN, the widest.
+        joint_steps: of the search for a convex combination of a polyhedron's half-spaces.
+        memory: boxes that wait in memory, at most; more go to files.
+    """
+
+    batch: int = 128
+    capacity: int = 12
+    joint_steps: int = 20
+    memory: int = 1 << 18
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for name, least in (("batch", 1), ("capacity", 1), ("joint_steps", 0), ("memory", 2)):
+            checks.integer(name, getattr(self, name), least)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Where a search ended.
+
+    Attributes:
+        status: as in `Decision`.
+        margin: the least certified margin of what is left, or of all that was closed.
+        domains: boxes bounded.
+        x: a counterexample, float64, or None.
+    """
+
+    status: str
+    margin: float
+    domains: int
+    x: np.ndarray | None
+
+
+def input_split(
+    layers: Layers,
+    pieces: Pieces,
+    method: InputSplit,
+    clock: Clock,
+    *,
+    witness: Callable[[np.ndarray], np.ndarray | None],
+    progress: Callable[[Status], Any] | None = None,
+    state: pathlib.Path | None = None,
+) -> Found:
+    """Decide pieces by splitting their boxes.
+
+    A stack of boxes, the least margin on top of each batch. One compiled step bounds a batch,
+    cuts each box by its planes (a counterexample satisfies all of a polyhedron's half-spaces, so
+    none is lost), and says which input moves the planes most; there the box is halved. While
+    fewer boxes wait than fit the batch they are halved several times over.
+
+    Args:
+        layers: the network, float32.
+        pieces: what to decide.
+        method: sizes.
+        clock: when to stop.
+        witness: of float64 inputs, shape (points, inputs), one that is a counterexample, or None.
+        progress: called with `Status`, about once a second.
+        state: a folder for a checkpoint, written every 20 seconds and when time runs out; a
+            search of the same folder goes on from it.
+
+    Returns:
+        `Found`.
+    """
+    search = _Search(layers, pieces.padded(-(-pieces.rows.shape[1] // 4) * 4), method, state)
+    told = saved = clock.seconds
+    while len(search.stack):
+        if clock.late:
+            search.save()
+            return search.found("unknown")
+        x = search.advance(witness)
+        if x is not None:
+            search.clear()
+            return dataclasses.replace(search.found("falsified"), x=x)
+        if progress is not None and clock.seconds - told > 1:
+            told = clock.seconds
+            progress(Status(told, search.domains, len(search.stack), search.stack.margin))
+        if clock.seconds - saved > _EVERY:
+            saved = clock.seconds
+            search.save()
+    search.clear()
+    return search.found("unknown" if search.stuck else "verified")
+
+
+class _Search:
+    def __init__(
+        self, layers: Layers, pieces: Pieces, method: InputSplit, state: pathlib.Path | None
+    ) -> None:
+        self.layers, self.pieces, self.method, self.state = layers, pieces, method, state
+        self.rows, self.thresholds = (
+            pieces.rows.astype(np.float32),
+            up(pieces.thresholds, "float32"),
+        )
+        self.wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), layers)
+        self.domains = self.steps = 0
+        self.full = np.maximum(pieces.upper - pieces.lower, 1e-30)
+        self.descend = 8
+        self.wanted = method.batch
+        self.least = float("inf")
+        self.stuck = False
+        self.near: tuple[float, int, np.ndarray] | None = None
+        self.stack = Stack(None, method.memory)
+        if not self.resume():
+            lower, upper = down(pieces.lower, "float32"), up(pieces.upper, "float32")
+            margin = np.full(len(pieces), -np.inf, np.float32)
+            self.stack.push(Boxes(lower, upper, np.arange(len(pieces), dtype=np.int32), margin))
+
+    def advance(self, witness: Callable[[np.ndarray], np.ndarray | None]) -> np.ndarray | None:
+        """Bound one batch; a counterexample, or None."""
+        boxes = self.stack.pop(self.wanted)
+        count = len(boxes)
+        rows = np.minimum(np.arange(self.method.batch), count - 1)
+        padded = boxes.take(rows)
+        out = step(
+            self.layers, padded.lower, padded.upper, self.rows[padded.piece],
+            self.thresholds[padded.piece], np.arange(self.method.batch) < count, capacity=self.method.capacity,
+            joint_steps=self.method.joint_steps,
+        )  # fmt: skip
+        out = jax.tree.map(lambda v: np.asarray(v)[:count], out)
+        margin, lower, upper = out.margin, out.lower, out.upper
+        whole = int(out.whole.sum())
+        # as many at once as get all their bounds
+        self.wanted = min(self.method.batch, 2 * count if whole == count else max(whole, 1))
+        self.domains += count
+        self.steps += 1
+        closed = margin > 0
+        if closed.any():
+            self.least = min(self.least, float(margin[closed].min()))
+        x = self.attack(boxes.piece, out.point, out.slack, witness)
+        if x is not None:
+            return x
+        left = Boxes(lower, upper, boxes.piece, margin)
+        half = ~closed & ~out.whole
+        half[:1] &= whole > 0  # but something must be split
+        self.stack.push(left.take(half))
+        rest = ~closed & ~half
+        self.split(left.take(rest), out.score[rest])
+        return None
+
+    def attack(
+        self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any
+    ) -> np.ndarray | None:
+        """Check the best points in float64; at steps 8, 32, 128... descend from the nearest miss."""
+        near = np.argsort(slack)[:4]
+        near = near[slack[near] <= 1e-4 * (1 + np.abs(self.thresholds[piece[near]]).max(1))]
+        if len(near):
+            x = witness(self.inside(piece[near], point[near]))
+            if x is not None:
+                return x
+        k = int(np.argmin(slack))
+        if self.near is None or slack[k] < self.near[0]:
+            self.near = float(slack[k]), int(piece[k]), point[k]
+        if self.steps == self.descend:
+            self.descend *= 4
+            _, k, start = self.near
+            p = self.pieces
+            x, _ = polish(self.wide, start, p.lower[k], p.upper[k], p.rows[k], p.thresholds[k])
+            self.near = None
+            return witness(x[None])
+        return None
+
+    def inside(self, piece: np.ndarray, point: np.ndarray) -> np.ndarray:
+        """Points as float64, in the float64 boxes of their pieces."""
+        return np.clip(np.float64(point), self.pieces.lower[piece], self.pieces.upper[piece])
+
+    def split(self, boxes: Boxes, score: np.ndarray) -> None:
+        """Halve each box where the planes move most."""
+        width = boxes.upper - boxes.lower
+        middle = boxes.lower + width / 2
+        thin = (middle <= boxes.lower) | (middle >= boxes.upper)
+        # without planes to tell (they are flat, or unknown) the widest side
+        weight = np.where(np.isfinite(score) & (score > 0), score, 1e-30 * width)
+        # planes of large boxes tell little: lean towards the sides that were cut least
+        weight = weight * np.sqrt(width / self.full[boxes.piece])
+        side = np.where(thin, -1, weight).argmax(1)
+        each = np.arange(len(boxes))
+        open_ = ~thin[each, side]
+        # a single number to which float32 has no answer
+        self.stuck = self.stuck or not open_.all()
+        low, high = boxes.lower.copy(), boxes.upper.copy()
+        high[each, side] = low[each, side] = middle[each, side]
+        halves = [
+            Boxes(boxes.lower, high, boxes.piece, boxes.margin).take(open_),
+            Boxes(low, boxes.upper, boxes.piece, boxes.margin).take(open_),
+        ]
+        both = Boxes.joined(halves)
+        self.stack.push(both.take(np.argsort(-both.margin, kind="stable")))
+
+    def found(self, status: str) -> Found:
+        left = self.stack.margin if len(self.stack) else self.least
+        return Found(status, min(left, self.least), self.domains, None)
+
+    def save(self) -> None:
+        """Write all that waits, whole or not at all."""
+        if self.state is None:
+            return
+        self.state.mkdir(parents=True, exist_ok=True)
+        parts = [read_boxes(path) for path, _, _ in self.stack.spilled] + self.stack.parts
+        write_boxes(self.state / "boxes.npz", Boxes.joined(parts))
+        fresh = self.state / ".search.json"
+        fresh.write_text(json.dumps(self.counts()))
+        os.replace(fresh, self.state / "search.json")
+
+    def counts(self) -> dict[str, Any]:
+        return {"domains": self.domains, "least": self.least, "stuck": self.stuck,
+                "pieces": len(self.pieces)}  # fmt: skip
+
+    def resume(self) -> bool:
+        if self.state is None or not (self.state / "search.json").is_file():
+            return False
+        found = json.loads((self.state / "search.json").read_text())
+        self.domains, self.least, self.stuck = (found[k] for k in ("domains", "least", "stuck"))
+        self.stack.push(read_boxes(self.state / "boxes.npz"))
+        return True
+
+    def clear(self) -> None:
+        """Remove what a finished search does not need."""
+        self.stack.close()
+        for name in ("boxes.npz", "search.json"):
+            if self.state is not None:
+                (self.state / name).unlink(missing_ok=True)
