@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jaxact.decide.decide import decide as decide
 from jaxact.decide.decision import Decision as Decision
 from jaxact.decide.decision import Status as Status
+from jaxact.decide.input_split import InputSplit as InputSplit
 from jaxact.decide.layers import Layers as Layers
 from jaxact.decide.layers import layers_of as layers_of
 from jaxact.decide.problem import Pieces as Pieces

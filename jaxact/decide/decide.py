@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -11,5 +14,223 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.bounds.attack import Attack
+from jaxact import bounds
 from jaxact.decide.decision import Clock, Decision, Status
+from jaxact.decide.input_split import Found, InputSplit, input_split
+from jaxact.decide.input_step import Flat
+from jaxact.decide.layers import Layers, layers_of
+from jaxact.decide.problem import pairs_of, pieces_of
+from jaxact.decide.sound import sound_margins
+from jaxact.numerics.pytrees import callable_pytree
+from jaxact.tracing import trace
+from jaxact.tracing.graph import Network
+from jaxact.tracing.ranges import down, up
+
+FEW = 16
+"""Inputs up to which their boxes are split and not the neurons."""
+
+
+def decide(
+    f: Callable[..., Any],
+    cases: Any,
+    *,
+    method: InputSplit | None = None,
+    timeout: float = float("inf"),
+    state: str | os.PathLike[str] | None = None,
+    progress: Callable[[Status], Any] | None = None,
+    reference: Callable[[np.ndarray], Any] | None = None,
+    sound: bool = False,
+) -> Decision:
+    r"""Whether any input of a region has an unsafe output: branch and bound until it is known.
+
+    A region whose bound does not exclude the unsafe set is split and its parts are bounded
+    again; inputs at which a bound is reached are tried as counterexamples. The boxes of few
+    inputs are split, whatever the network. Equal architectures compile once, whatever their
+    weights.
+
+    A counterexample counts if the network, evaluated in float64, is unsafe there. Bounds are
+    computed in float32 with an allowance for rounding; with `sound` every closed part is
+    certified once more by bounds that hold in real arithmetic (`jaxact.bounds.crown`).
+
+    Args:
+        f: a function of one sample, such as `jaxact.io.load_onnx`'s network.
+        cases: a pair (region, `jaxact.bounds.Unsafe`), several, or `Property.cases` of
+            `jaxact.io.load_vnnlib`. A region is a `Box` or a `Ball` of norm inf, of the
+            sample's shape or flat.
+        method: `InputSplit(...)` or None: chosen by the number of inputs.
+        timeout: seconds of wall time, looked at between steps; a compilation is not cut short.
+        state: a folder for checkpoints: the same call made again after a kill, or after time ran
+            out, goes on from there.
+        progress: called with `Status` about once a second.
+        reference: another evaluation, x -> y, such as `jaxact.io.onnxruntime_evaluation`; a
+            counterexample on which it disagrees is an error.
+        sound: certify in real arithmetic.
+
+    Returns:
+        `Decision`. Not differentiable.
+
+    Raises:
+        TypeError: for cases that are no pairs of a region and an unsafe set.
+        ValueError: for shapes that do not fit, a negative timeout, or a reference that disagrees.
+        NotImplementedError: for a primitive with no certified rule.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from jaxact.bounds import Box, Unsafe
+        >>> f = lambda x: (jnp.tanh(x[0] + x[1]) - jnp.tanh(x[0] - x[1]))[None]
+        >>> box = Box(-jnp.ones(2), jnp.ones(2))  # there f is at most 2 tanh(1) = 1.523
+        >>> found = decide(f, (box, Unsafe.of([([[-1.0]], [-1.53])])))  # f >= 1.53?
+        >>> found.status, found.method
+        ('verified', 'input splitting')
+        >>> found = decide(f, (box, Unsafe.of([([[-1.0]], [-1.52])])))  # f >= 1.52?
+        >>> found.status, bool(found.y[0] >= 1.52)
+        ('falsified', True)
+
+    Source: Bunel et al. 2018, "A unified view of piecewise linear neural network verification";
+    Wang et al. 2021 (beta-CROWN); Zhang et al. 2018 (CROWN).
+    """
+    if not timeout >= 0:
+        raise ValueError(f"timeout must be seconds >= 0, got {timeout}")
+    clock = Clock(float(timeout))
+    problem = _Problem(f, cases, reference)
+    if not len(problem.pieces):  # every box is empty
+        return problem.decision(Found("verified", float("inf"), 0, None), "bounds", clock)
+    few = problem.pieces.lower.shape[1] <= FEW
+    if not (few or isinstance(method, InputSplit)):
+        return problem.decision(*problem.whole(clock), clock)
+    options = {"witness": problem.witness, "progress": progress, "state": problem.folder(state)}
+    found = input_split(
+        problem.net, problem.pieces, method or InputSplit(), clock,
+        certify=problem.certified if sound else None, **options,
+    )  # fmt: skip
+    return problem.decision(found, "input splitting", clock)
+
+
+class _Problem:
+    """The network in the forms that are needed, and what is asked of it."""
+
+    def __init__(self, f: Any, cases: Any, reference: Any) -> None:
+        if not callable(f):
+            raise TypeError(f"f must be a function of one array, got {f!r}")
+        self.f, self.reference = f, reference
+        shape = getattr(f, "input_shape", None)
+        pairs = _regions(cases)
+        if shape is None:
+            if not pairs:
+                raise ValueError("cases must hold at least one region to tell the input's shape")
+            shape = np.shape(pairs[0].sample)
+        self.shape = tuple(shape)
+        self.network = trace(f, jax.ShapeDtypeStruct(self.shape, jnp.float32))
+        outputs = int(np.prod(self.network.output_shape))
+        self.pieces = pieces_of(cases, int(np.prod(self.shape)), outputs)
+        self.layers: Layers | None = layers_of(self.network)
+        self.found: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def net(self) -> Layers | Flat:
+        """The network in the form that the search of boxes takes."""
+        return Flat(self.network) if self.layers is None else self.layers
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """The outputs at a flat input, in float64."""
+        f = self.f
+        if isinstance(f, Network):  # its program is one of float32
+            if self.layers is None:
+                return np.asarray(f(jnp.asarray(x.reshape(self.shape), f.dtype)), np.float64)
+            f = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.layers)
+            return _evaluate(f, x)
+        return _evaluate(f, x.reshape(self.shape))
+
+    def witness(self, points: np.ndarray) -> np.ndarray | None:
+        """The first of float64 inputs that is a counterexample, or None."""
+        for x in points:
+            y = self.evaluate(x)
+            if self.pieces.violated_by(x, y):
+                self.compare(x, y)
+                self.found = x, y
+                return x
+        return None
+
+    def compare(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Raise where the reference has other outputs than float64."""
+        if self.reference is None:
+            return
+        other = np.asarray(self.reference(x), np.float64).reshape(-1)
+        if not np.allclose(other, y, rtol=1e-4, atol=1e-4 * (1 + np.abs(y).max())):
+            raise ValueError(
+                "the reference must agree with float64 at the counterexample, got a difference of "
+                f"{np.abs(other - y).max():g}"
+            )
+
+    def whole(self, clock: Clock) -> tuple[Found, str]:
+        """Attack and bounds of every piece, without splitting."""
+        least = float("inf")
+        for k in range(len(self.pieces)):
+            region, unsafe = self.piece(k)
+            found = bounds.falsify(self.network, region, unsafe)
+            point = np.asarray(found.point, np.float64).reshape(1, -1)
+            point = np.clip(point, self.pieces.lower[k], self.pieces.upper[k])
+            if self.witness(point) is not None:
+                return Found("falsified", least, 0, point[0]), "attack"
+            if clock.late:
+                return Found("unknown", -float("inf"), 0, None), ""
+        for k in range(len(self.pieces)):
+            region, unsafe = self.piece(k)
+            margin = -float("inf")
+            for method in (bounds.crown, functools.partial(bounds.alpha_crown, intermediate=True)):
+                if not clock.late and margin <= 0:
+                    certified = bounds.certify(self.network, region, unsafe, method=method)
+                    margin = max(margin, float(certified.margin))
+            least = min(least, margin)
+        status = "verified" if least > 0 else "unknown"
+        return Found(status, least, len(self.pieces), None), "bounds"
+
+    def piece(self, k: int) -> tuple[bounds.Box, bounds.Unsafe]:
+        """One piece, rounded outward to float32."""
+        p = self.pieces
+        ends = down(p.lower[k], "float32"), up(p.upper[k], "float32")
+        lower, upper = (jnp.asarray(e.reshape(self.shape)) for e in ends)
+        unsafe = bounds.Unsafe(p.rows[k : k + 1], p.thresholds[k : k + 1])
+        return bounds.Box(lower, upper), unsafe
+
+    def folder(self, state: str | os.PathLike[str] | None) -> pathlib.Path | None:
+        """The checkpoint's folder; refused if it holds the search of another problem."""
+        if state is None:
+            return None
+        folder = pathlib.Path(state)
+        digest = hashlib.sha256()
+        pieces = dataclasses.asdict(self.pieces)
+        for leaf in jax.tree.leaves((self.network, pieces)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        mark = folder / "problem.txt"
+        folder.mkdir(parents=True, exist_ok=True)
+        if mark.is_file() and mark.read_text() != digest.hexdigest():
+            raise ValueError(f"state must be the folder of this problem, got {folder} of another")
+        mark.write_text(digest.hexdigest())
+        return folder
+
+    def certified(self, lower: np.ndarray, upper: np.ndarray, piece: np.ndarray) -> np.ndarray:
+        """Whether boxes are closed in real arithmetic too."""
+        return sound_margins(self.network, self.pieces, lower, upper, piece) > 0
+
+    def decision(self, found: Found, method: str, clock: Clock) -> Decision:
+        """The answer, with the counterexample's own margin."""
+        x, y = self.found if found.status == "falsified" and self.found else (None, None)
+        margin = found.margin if y is None else float(self.pieces.margins(y).min())
+        by = "" if found.status == "unknown" else method
+        late = found.status == "unknown" and clock.late
+        return Decision(found.status, margin, by, x, y, found.domains, clock.seconds, late)
+
+
+def _evaluate(f: Any, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        return np.asarray(_call(callable_pytree(f), jnp.asarray(x))).reshape(-1)
+
+
+@jax.jit
+def _call(f: Any, x: Any) -> Any:
+    return f(x)
+
+
+def _regions(cases: Any) -> list[Any]:
+    return [region for region, _ in pairs_of(cases)]

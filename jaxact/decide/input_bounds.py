@@ -38,6 +38,8 @@ class Planes:
         slopes: shape (boxes, half-spaces, inputs).
         constants: shape (boxes, half-spaces).
         size: the sum of the sizes of what was added up, to allow for rounding by.
+        score: what each input's width costs the planes, in the slopes and in the gaps of the lines
+            that it opens, shape (boxes, inputs): an estimate, to split by.
         whole: whether the box got all the bounds it needs, shape (boxes,); the planes of the
             others hold too, but are loose.
     """
@@ -45,6 +47,7 @@ class Planes:
     slopes: Leaf
     constants: Leaf
     size: Leaf
+    score: Leaf
     whole: Leaf
 
 
@@ -70,10 +73,10 @@ def planes(
     if not layers.fns:
         slopes = _dot(rows, layers.matrices[0])
         shift = _dot(rows, layers.offsets[0])
-        return Planes(slopes, shift, jnp.abs(shift), real)
+        score = jnp.abs(slopes).sum(1) * (upper - lower)
+        return Planes(slopes, shift, jnp.abs(shift), score, real)
     work = _Batch(layers, lower, upper, real, capacity)
-    lines, whole = work.table()
-    return work.rows(rows, lines, whole)
+    return work.rows(rows, *work.table())
 
 
 class _Batch:
@@ -109,9 +112,11 @@ class _Batch:
         self.which = jnp.asarray(np.array([unique.index(key) for key in keys], np.int32))
         self.all_relu = all(not theta and is_relu(fn) for fn, theta in self.kinds)
 
-    def table(self) -> tuple[Lines, Array]:
-        """The lines of every layer, arrays of shape (layers, boxes, width), and which boxes got
-        all the bounds that they need."""
+    def table(self) -> tuple[Lines, Array, Array]:
+        """Lines of every layer, their gaps by input, and which boxes got all they need.
+
+        Lines have shape (layers, boxes, width).
+        """
         boxes, inputs = self.lower.shape
         empty = jnp.zeros((self.count, boxes, self.width), self.lower.dtype)
         lines = Lines(empty, empty, empty, empty)
@@ -119,7 +124,7 @@ class _Batch:
         error = ends = jnp.zeros((self.width, boxes), self.lower.dtype)
 
         def step(k: Any, state: Any) -> Any:
-            lines, form, error, ends, real = state
+            lines, shares, form, error, ends, real = state
             low, high, form, error = lax.cond(
                 k == 0, self._enter, self._forward, k, form, error, ends
             )
@@ -128,14 +133,26 @@ class _Batch:
                 k == 0, lambda *a: a[2:], self._backward, k, lines, low, high, real
             )
             own, (s, t, d), ends = self._activate(k, low, high)
+            shares = shares.at[k].set(self._shares(form, own, low, high))
             form = s[:, :, None] * form
             form = form.at[:, :, -1].add(t)
             lines = jax.tree.map(lambda column, new: column.at[k].set(new.T), lines, own)
-            return lines, form, jnp.abs(s) * error + d, ends, real
+            return lines, shares, form, jnp.abs(s) * error + d, ends, real
 
-        state = lines, form, error, (ends, ends), self.real
-        lines, _, _, _, real = lax.fori_loop(0, self.count, step, state)
-        return lines, real
+        shares = jnp.zeros((self.count, boxes, self.width, inputs), self.lower.dtype)
+        state = lines, shares, form, error, (ends, ends), self.real
+        lines, shares, _, _, _, real = lax.fori_loop(0, self.count, step, state)
+        return lines, shares, real
+
+    def _shares(self, form: Array, lines: Lines, low: Array, high: Array) -> Array:
+        """How far apart the lines of a neuron are, split between the inputs that widen it."""
+        slope = lines.upper_slope - lines.lower_slope
+        gap = lines.upper_intercept - lines.lower_intercept
+        gap = jnp.maximum(slope * low + gap, slope * high + gap)
+        part = jnp.abs(form[:, :, :-1]) * self.half[None]
+        total = part.sum(2)
+        share = part * (gap / jnp.where(total > 0, total, 1))[:, :, None]
+        return jnp.moveaxis(share, 0, 1)
 
     def _activate(self, k: Any, low: Array, high: Array) -> Any:
         def one(fn: Any, theta: Any) -> Any:
@@ -206,7 +223,7 @@ class _Batch:
             0, k, lambda j, own: jax.tree.map(lambda o, v: o.at[j].set(v[j][box]), own, lines),
             jax.tree.map(lambda v: jnp.zeros((self.count, count, self.width), v.dtype), lines),
         )  # fmt: skip
-        slopes, shift, _ = self._pull(jnp.concatenate([rows, -rows], 1), k - 1, own)
+        slopes, shift, *_ = self._pull(jnp.concatenate([rows, -rows], 1), k - 1, own)
         middle, half = self.middle[box][:, None], self.half[box][:, None]
         below = (slopes * middle - jnp.abs(slopes) * half).sum(2) + shift
         offset = self.offsets[k][neuron]
@@ -214,13 +231,17 @@ class _Batch:
         high = high.at[neuron, box[:, None]].min(offset - below[:, _GROUP:])
         return *self._outward(low, high), real
 
-    def _pull(self, rows: Array, top: Any, lines: Lines) -> tuple[Array, Array, Array]:
-        """Rows over the values of activation `top`, (boxes, rows, width), as rows over the input,
-        their constants, and the sum of the sizes of the constants' terms."""
+    def _pull(self, rows: Array, top: Any, lines: Lines, shares: Any = None) -> Any:
+        """Rows over the values of activation `top`, (boxes, rows, width), as rows over the input.
+
+        With their constants, the sum of the sizes of the constants' terms, and the gaps passed.
+        """
         boxes, count, _ = rows.shape
 
-        def through(k: Any, state: Any) -> tuple[Array, Array, Array]:
-            rows, constant, size = state
+        def through(k: Any, state: Any) -> Any:
+            rows, constant, size, gaps = state
+            if shares is not None:
+                gaps = gaps + (jnp.abs(rows).sum(1)[:, :, None] * shares[k]).sum(1)
             own = jax.tree.map(lambda v: v[k][:, None], lines)
             positive, negative = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
             shift = positive * own.lower_intercept + negative * own.upper_intercept
@@ -228,27 +249,29 @@ class _Batch:
             flat = rows.reshape(boxes * count, -1)
             added = _dot(flat, self.offsets[k]).reshape(boxes, count), _sum(shift)
             size = size + jnp.abs(added[0]) + _sum(jnp.abs(shift))
-            return rows, constant + added[0] + added[1], size
+            return rows, constant + added[0] + added[1], size, gaps
 
-        def layer(i: Any, state: Any) -> tuple[Array, Array, Array]:
-            rows, constant, size = through(top - i, state)
+        def layer(i: Any, state: Any) -> Any:
+            rows, *others = through(top - i, state)
             flat = _dot(rows.reshape(boxes * count, -1), self.inner[top - i])
-            return flat.reshape(rows.shape), constant, size
+            return flat.reshape(rows.shape), *others
 
         none = jnp.zeros((boxes, count), rows.dtype)
-        state = lax.fori_loop(0, top, layer, (rows, none, none))
-        rows, constant, size = through(0, state)
+        gaps = jnp.zeros(self.lower.shape, rows.dtype)
+        state = lax.fori_loop(0, top, layer, (rows, none, none, gaps))
+        rows, constant, size, gaps = through(0, state)
         slopes = _dot(rows.reshape(boxes * count, -1), self.first)
-        return slopes.reshape(boxes, count, -1), constant, size
+        return slopes.reshape(boxes, count, -1), constant, size, gaps
 
-    def rows(self, rows: Array, lines: Lines, whole: Array) -> Planes:
+    def rows(self, rows: Array, lines: Lines, shares: Array, whole: Array) -> Planes:
         """The planes of the property's rows."""
         boxes, half_spaces, _ = rows.shape
         flat = rows.reshape(boxes * half_spaces, -1)
         last = _dot(flat, self.last).reshape(boxes, half_spaces, -1)
         constant = _dot(flat, self.layers.offsets[-1]).reshape(boxes, half_spaces)
-        slopes, shift, size = self._pull(last, self.count - 1, lines)
-        return Planes(slopes, constant + shift, size + jnp.abs(constant), whole)
+        slopes, shift, size, gaps = self._pull(last, self.count - 1, lines, shares)
+        score = 2 * jnp.abs(slopes).sum(1) * self.half + gaps
+        return Planes(slopes, constant + shift, size + jnp.abs(constant), score, whole)
 
 
 def _dot(a: Any, b: Any) -> Array:

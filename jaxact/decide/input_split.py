@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxact.decide.decision import Clock, Status
-from jaxact.decide.input_step import step
+from jaxact.decide.input_step import Flat, step
 from jaxact.decide.layers import Layers
 from jaxact.decide.polish import polish
 from jaxact.decide.problem import Pieces
@@ -65,7 +65,7 @@ class Found:
 
 
 def input_split(
-    layers: Layers,
+    net: Layers | Flat,
     pieces: Pieces,
     method: InputSplit,
     clock: Clock,
@@ -73,6 +73,7 @@ def input_split(
     witness: Callable[[np.ndarray], np.ndarray | None],
     progress: Callable[[Status], Any] | None = None,
     state: pathlib.Path | None = None,
+    certify: Callable[..., np.ndarray] | None = None,
 ) -> Found:
     """Decide pieces by splitting their boxes.
 
@@ -82,7 +83,7 @@ def input_split(
     fewer boxes wait than fit the batch they are halved several times over.
 
     Args:
-        layers: the network, float32.
+        net: the network, float32.
         pieces: what to decide.
         method: sizes.
         clock: when to stop.
@@ -90,11 +91,14 @@ def input_split(
         progress: called with `Status`, about once a second.
         state: a folder for a checkpoint, written every 20 seconds and when time runs out; a
             search of the same folder goes on from it.
+        certify: (lower, upper, piece) -> which boxes are closed beyond doubt; asked of every box
+            that the planes close, and the others are split on. Boxes are not cut then.
 
     Returns:
         `Found`.
     """
-    search = _Search(layers, pieces.padded(-(-pieces.rows.shape[1] // 4) * 4), method, state)
+    pieces = pieces.padded(-(-pieces.rows.shape[1] // 4) * 4)
+    search = _Search(net, pieces, method, state, certify)
     told = saved = clock.seconds
     while len(search.stack):
         if clock.late:
@@ -116,16 +120,23 @@ def input_split(
 
 class _Search:
     def __init__(
-        self, layers: Layers, pieces: Pieces, method: InputSplit, state: pathlib.Path | None
+        self,
+        net: Layers | Flat,
+        pieces: Pieces,
+        method: InputSplit,
+        state: pathlib.Path | None,
+        certify: Callable[..., np.ndarray] | None,
     ) -> None:
-        self.layers, self.pieces, self.method, self.state = layers, pieces, method, state
+        self.net, self.pieces, self.method, self.state = net, pieces, method, state
+        self.certify = certify
         self.rows, self.thresholds = (
             pieces.rows.astype(np.float32),
             up(pieces.thresholds, "float32"),
         )
-        self.wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), layers)
+        # a traced program keeps its dtype
+        dtype = np.float64 if isinstance(net, Layers) else np.float32
+        self.wide = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), net)
         self.domains = self.steps = 0
-        self.full = np.maximum(pieces.upper - pieces.lower, 1e-30)
         self.descend = 8
         self.wanted = method.batch
         self.least = float("inf")
@@ -144,9 +155,9 @@ class _Search:
         rows = np.minimum(np.arange(self.method.batch), count - 1)
         padded = boxes.take(rows)
         out = step(
-            self.layers, padded.lower, padded.upper, self.rows[padded.piece],
-            self.thresholds[padded.piece], np.arange(self.method.batch) < count, capacity=self.method.capacity,
-            joint_steps=self.method.joint_steps,
+            self.net, padded.lower, padded.upper, self.rows[padded.piece],
+            self.thresholds[padded.piece], np.arange(self.method.batch) < count,
+            capacity=self.method.capacity, joint_steps=self.method.joint_steps,
         )  # fmt: skip
         out = jax.tree.map(lambda v: np.asarray(v)[:count], out)
         margin, lower, upper = out.margin, out.lower, out.upper
@@ -156,6 +167,11 @@ class _Search:
         self.domains += count
         self.steps += 1
         closed = margin > 0
+        if self.certify is not None:
+            lower, upper = boxes.lower, boxes.upper
+            part = boxes.take(closed)
+            if len(part):
+                closed[closed] = self.certify(part.lower, part.upper, part.piece)
         if closed.any():
             self.least = min(self.least, float(margin[closed].min()))
         x = self.attack(boxes.piece, out.point, out.slack, witness)
@@ -172,7 +188,7 @@ class _Search:
     def attack(
         self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any
     ) -> np.ndarray | None:
-        """Check the best points in float64; at steps 8, 32, 128... descend from the nearest miss."""
+        """Check the best points; at steps 8, 32, 128... descend from the nearest miss."""
         near = np.argsort(slack)[:4]
         near = near[slack[near] <= 1e-4 * (1 + np.abs(self.thresholds[piece[near]]).max(1))]
         if len(near):
@@ -193,7 +209,8 @@ class _Search:
 
     def inside(self, piece: np.ndarray, point: np.ndarray) -> np.ndarray:
         """Points as float64, in the float64 boxes of their pieces."""
-        return np.clip(np.float64(point), self.pieces.lower[piece], self.pieces.upper[piece])
+        point = np.asarray(point, np.float64)
+        return np.clip(point, self.pieces.lower[piece], self.pieces.upper[piece])
 
     def split(self, boxes: Boxes, score: np.ndarray) -> None:
         """Halve each box where the planes move most."""
@@ -202,8 +219,6 @@ class _Search:
         thin = (middle <= boxes.lower) | (middle >= boxes.upper)
         # without planes to tell (they are flat, or unknown) the widest side
         weight = np.where(np.isfinite(score) & (score > 0), score, 1e-30 * width)
-        # planes of large boxes tell little: lean towards the sides that were cut least
-        weight = weight * np.sqrt(width / self.full[boxes.piece])
         side = np.where(thin, -1, weight).argmax(1)
         each = np.arange(len(boxes))
         open_ = ~thin[each, side]

@@ -10,11 +10,29 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from jaxact.bounds.crown import crown_bounds
+from jaxact.bounds.regions import Box
 from jaxact.decide.input_bounds import Planes, planes
+from jaxact.decide.layers import Layers
 from jaxact.numerics.pytrees import Leaf, pytree
 
 _ROUNDING = 4
 """Units of rounding, of the sum of the sizes of a plane's terms, by which it is lowered."""
+
+
+@pytree()
+class Flat:
+    """Any network, on flat samples.
+
+    Attributes:
+        network: a traced network.
+    """
+
+    network: Leaf
+
+    def __call__(self, x: Any) -> Any:
+        """The flat outputs at a flat sample."""
+        return self.network(x.reshape(self.network.input_shape)).reshape(-1)
 
 
 @pytree()
@@ -41,7 +59,7 @@ class Step:
 
 @functools.partial(jax.jit, static_argnames=("capacity", "joint_steps"))
 def step(
-    layers: Any,
+    net: Any,
     lower: Array,
     upper: Array,
     rows: Array,
@@ -54,7 +72,7 @@ def step(
     """Bound boxes, each with a polyhedron of its own.
 
     Args:
-        layers: `Layers`.
+        net: `Layers`, or any other network as `Flat`.
         lower: shape (boxes, inputs).
         upper: the same.
         rows: shape (boxes, half-spaces, outputs).
@@ -66,12 +84,28 @@ def step(
     Returns:
         `Step`.
     """
-    found = planes(layers, lower, upper, rows, real, capacity)
-    return finish(layers, found, lower, upper, rows, thresholds, joint_steps)
+    if isinstance(net, Layers):
+        found = planes(net, lower, upper, rows, real, capacity)
+    else:
+        found = crown_planes(net, lower, upper, rows, real)
+    return finish(net, found, lower, upper, rows, thresholds, joint_steps)
+
+
+def crown_planes(net: Flat, lower: Array, upper: Array, rows: Array, real: Array) -> Planes:
+    """`planes` of any network, by CROWN box by box."""
+
+    def one(lower: Array, upper: Array, rows: Array) -> tuple[Array, Array]:
+        shape = net.network.input_shape
+        lines = crown_bounds(net.network, Box(lower.reshape(shape), upper.reshape(shape)), rows)
+        return lines.lines.lower_slope.reshape(len(rows), -1), lines.lines.lower_intercept
+
+    slopes, constants = jax.vmap(one)(lower, upper, rows)
+    score = jnp.abs(slopes).sum(1) * (upper - lower)
+    return Planes(slopes, constants, 8 * jnp.abs(constants), score, real)
 
 
 def finish(
-    layers: Any, found: Planes, lower: Array, upper: Array, rows: Array, thresholds: Array,
+    net: Any, found: Planes, lower: Array, upper: Array, rows: Array, thresholds: Array,
     joint_steps: int,
 ) -> Step:  # fmt: skip
     """What follows from planes: the margin, the part that is left, the score and the attack."""
@@ -83,11 +117,12 @@ def finish(
     low, high, empty = clip(slopes, level, lower, upper)
     after, weights = joint_margin(slopes, level, low, high, joint_steps)
     margin = jnp.where(empty, jnp.inf, jnp.maximum(before, after))
-    score = jnp.abs(slopes).sum(1) * (high - low)
+    width = jnp.where(upper > lower, upper - lower, 1)
+    score = found.score * (high - low) / width
     direction = (weights[:, :, None] * slopes).sum(1)
     vertex = jnp.where(direction > 0, low, high)
     points = jnp.stack([vertex, (low + high) / 2])
-    outputs = jax.vmap(jax.vmap(layers))(points)
+    outputs = jax.vmap(jax.vmap(net))(points)
     slack = (rows[None] * outputs[:, :, None, :]).sum(3) - thresholds[None]
     slack = slack.max(2)
     which = jnp.argmin(slack, 0)

@@ -8,14 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxact.decide.layers import Layers
-
 _STEPS = 25
 _SMALLEST = 1e-9
 
 
 def polish(
-    layers: Layers, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, rows: np.ndarray,
+    net: Any, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, rows: np.ndarray,
     thresholds: np.ndarray,
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Descend the largest slack of a polyhedron from a point of a box.
@@ -26,7 +24,7 @@ def polish(
     reaches counterexamples that are much thinner than gradient steps can hit.
 
     Args:
-        layers: the network, float64.
+        net: a function of a flat sample, a pytree of float64 weights (or float32).
         start: the point, shape (inputs,).
         lower: of the box, shape (inputs,).
         upper: the same.
@@ -34,7 +32,7 @@ def polish(
         thresholds: shape (half-spaces,).
 
     Returns:
-        The best point, and its largest slack; <= 0 for a counterexample of these layers.
+        The best point, and its largest slack; <= 0 for a counterexample of this network.
 
     Source: Fletcher and Sainz de la Maza 1989, "Nonlinear programming and nonsmooth optimization
     by successive linear programming".
@@ -44,7 +42,7 @@ def polish(
     point = np.clip(np.asarray(start, np.float64), lower, upper)
     width = upper - lower
     trust = 0.25
-    slacks, slope = _linearised(layers, point, rows, thresholds)
+    slacks, slope = _linearised(net, point, rows, thresholds)
     for _ in range(_STEPS):
         if slacks.max() <= 0 or trust < _SMALLEST:
             break
@@ -61,7 +59,7 @@ def polish(
         if found.x is None:
             break
         moved = np.clip(point + found.x[:-1], lower, upper)
-        there, steeper = _linearised(layers, moved, rows, thresholds)
+        there, steeper = _linearised(net, moved, rows, thresholds)
         if there.max() < slacks.max():
             wanted = slacks.max() - found.x[-1]
             good = slacks.max() - there.max() > 0.5 * wanted
@@ -72,15 +70,17 @@ def polish(
     return point, float(slacks.max())
 
 
-def _linearised(layers: Any, x: np.ndarray, rows: Any, thresholds: Any) -> Any:
-    with jax.enable_x64(True):
-        slacks, slope = _value_and_slope(layers, jnp.asarray(x), jnp.asarray(rows))
-    return np.asarray(slacks) - thresholds, np.asarray(slope)
+def _linearised(net: Any, x: np.ndarray, rows: Any, thresholds: Any) -> Any:
+    dtype = np.result_type(*jax.tree.leaves(net))
+    with jax.enable_x64(dtype == np.float64):
+        found = _value_and_slope(net, jnp.asarray(x, dtype), jnp.asarray(rows, dtype))
+    slacks, slope = (np.asarray(v, np.float64) for v in found)
+    return slacks - thresholds, slope
 
 
 @jax.jit
-def _value_and_slope(layers: Layers, x: Any, rows: Any) -> tuple[Any, Any]:
+def _value_and_slope(net: Any, x: Any, rows: Any) -> tuple[Any, Any]:
     def forms(x: Any) -> Any:
-        return jnp.matmul(rows, layers(x), precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(rows, net(x), precision=jax.lax.Precision.HIGHEST)
 
     return forms(x), jax.jacrev(forms)(x)

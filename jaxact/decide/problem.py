@@ -69,7 +69,7 @@ def pieces_of(cases: Any, inputs: int, outputs: int) -> Pieces:
         ValueError: for shapes that do not fit, or numbers that are not finite.
     """
     lower, upper, polyhedra = [], [], []
-    for region, unsafe in _pairs(cases):
+    for region, unsafe in pairs_of(cases):
         low, high = _ends(region, inputs)
         if not isinstance(unsafe, Unsafe):
             raise TypeError(f"a case must hold an Unsafe set of outputs, got {unsafe!r}")
@@ -85,7 +85,8 @@ def pieces_of(cases: Any, inputs: int, outputs: int) -> Pieces:
     return Pieces(np.stack(lower), np.stack(upper), together.rows, together.thresholds)
 
 
-def _pairs(cases: Any) -> list[tuple[Any, Any]]:
+def pairs_of(cases: Any) -> list[tuple[Any, Any]]:
+    """Cases as a list of (region, unsafe set)."""
     if isinstance(cases, tuple) and len(cases) == 2 and isinstance(cases[1], Unsafe):
         return [cases]
     if not isinstance(cases, Iterable):
@@ -105,7 +106,7 @@ def _ends(region: Any, inputs: int) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(region, Ball | Box):
         raise TypeError(f"a case's region must be a Box or a Ball, got {region!r}")
     if not region.is_box:
-        raise ValueError(f"a case's Ball must have norm inf, got norm={region.norm!r}")
+        raise ValueError(f"a case's region must be a Box or a Ball of norm inf, got {region!r}")
     region.check()
     if isinstance(region, Box):
         low, high = region.lower, region.upper

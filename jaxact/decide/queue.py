@@ -51,7 +51,8 @@ class Stack:
     Example:
         >>> import numpy as np
         >>> def box(k):
-        ...     return Boxes(np.full((1, 2), k), np.full((1, 2), k + 1), np.zeros(1, int), np.zeros(1))
+        ...     ends = np.full((1, 2), k), np.full((1, 2), k + 1)
+        ...     return Boxes(*ends, np.zeros(1, int), np.zeros(1))
         >>> stack = Stack(None, limit=2)
         >>> for k in range(5):
         ...     stack.push(box(k))

@@ -1,4 +1,4 @@
-"""Lines around the activations of a layer: a short way for relu, the certified ones for the rest."""
+"""Lines around the activations of a layer: a short way for relu, `relax` for the rest."""
 
 from __future__ import annotations
 
