@@ -163,7 +163,8 @@ def test_a_second_run_decides_nothing_again(members, tmp_path, search, monkeypat
     again = decide.decide_set(file, out=tmp_path / "out", method="split")
     assert not search.calls
     assert again[:4] == rows[:4]
-    assert again[4].message == rows[4].message  # tried again: it may have been mended
+    assert again[4].message == rows[4].message
+    assert len(loaded) == 4  # tried again: it may have been mended
     (file.parent / "broken.onnx").unlink()
     save(mlp((3, 4, 2), rng=np.random.default_rng(0)), file.parent / "broken.onnx")
     assert decide.decide_set(file, out=tmp_path / "out", method="split")[4].status == "verified"
