@@ -409,3 +409,40 @@ def test_one_property_by_splitting(members, search, monkeypatch, capsys):
     assert certify(monkeypatch, capsys, *arguments, "--method", "crown")[0] == 20
     assert certify(monkeypatch, capsys, *arguments, "--timeout", "0", "--method", "split")[0] == 20
     assert [c[0] == 0 for c in search.calls] == [False, True]
+
+
+def test_the_benchmarks_table_counts_the_list_and_times_each_question_once(tmp_path):
+    from benchmarks import decide_sets
+
+    row = decide.SetRow("n", "p", "d", 9.0, "split", "verified", cpu=1.0, domains=3)
+    bad = dataclasses.replace(row, digest="e", status="falsified", cpu=4.0)
+    late = dataclasses.replace(row, digest="f", status="unknown", cpu=10.0)
+    pairs = [(row, "unsat"), (row, "unsat"), (bad, "unknown"), (late, "sat")]
+    assert decide_sets.line("s", pairs) == "| s | 3 | 4 | 2 | 1 | 1 | 4 | 15 | 10 | 9 |"
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Benchmarks\n\n## Another\n\ntext\n")
+    for _ in range(2):
+        decide_sets.record({"s": pairs, "t": []}, {"timeout": 60, "method": "split"}, path)
+    text = path.read_text()
+    assert text.count(decide_sets.TITLE) == text.count("| s | 3 |") == 1
+    assert "at most 60 s an instance" in text
+    assert "## Another\n\ntext\n" in text
+    assert decide_sets.undecided({"s": pairs}) == ["s n p: unknown (sat) "]
+
+
+def test_the_peers_table_compares_what_every_side_decides(shared):
+    from benchmarks import decide_peer
+
+    listed = decide_peer.chosen(20)
+    assert len({i.name for i in listed}) == 20
+    assert sum(i.truth == "sat" for i in listed) == 3
+    times = {"peer": 12.0, "first": 5.0, "warm": 0.25, "cold": 3.0}
+    rows = [
+        {"instance": i.name, "side": side, "truth": i.truth, "verdict": i.truth, "cpu": cpu}
+        for i in listed[:3]
+        for side, cpu in times.items()
+    ]
+    rows[8] |= {"verdict": "timeout"}  # the peer on the third
+    lines = decide_peer.table(rows).splitlines()
+    assert lines[2] == "| 1_1 prop_3 | unsat | unsat | unsat | 12 | 5 | 0.25 | 3 | 48 | 4 |  |"
+    assert lines[-1] == "| the 2 that all decide |  |  |  | 24 | 10 | 0.5 | 6 | 48 | 4 |  |"
