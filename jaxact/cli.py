@@ -129,7 +129,7 @@ def certify(
         str,
         typer.Option(
             help="auto: attack, CROWN, then branch and bound; split: branch and bound at once; "
-            "attack, ibp, crown, alpha or sound (crown in exact arithmetic): that alone."
+            "attack, ibp, crown, alpha or sound (crown, its rounding allowed for): that alone."
         ),
     ] = "auto",
     timeout: Annotated[

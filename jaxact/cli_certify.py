@@ -96,9 +96,10 @@ def _print_set(console: Console, rows: Any) -> None:
     for row in rows:
         colour = COLOURS[row.status]
         margin = "" if row.margin is None else f"{row.margin:.4g}"
+        files = (row.network, row.prop)
         by = row.method or ("out of time" if row.timed_out else row.message)
         table.add_row(
-            escape(pathlib.PurePath(row.network).name), escape(pathlib.PurePath(row.prop).name),
+            *(escape(pathlib.PurePath(p.removesuffix(".gz")).stem) for p in files),
             f"[{colour}]{row.status}[/{colour}]", escape(by), str(row.domains), margin,
             f"{row.seconds:.2f}",
         )  # fmt: skip
