@@ -51,7 +51,7 @@ class SetRow:
         seconds: wall seconds of the decision.
         cpu: process seconds of both.
         timed_out: whether time ran out.
-        resumed: whether it went on from a killed run's state, whose time is not in `seconds`.
+        resumed: whether a killed run had begun it, whose time is not in `seconds`.
         counterexample: its file within the folder, or "".
         message: of the error, or "".
     """
