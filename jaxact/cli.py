@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import sys
@@ -47,6 +48,19 @@ def cache_compilations() -> pathlib.Path:
     return folder
 
 
+def spinner() -> Progress:
+    """Progress on stderr where that is a terminal, gone when it ends."""
+    console = Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 @app.command()
 def card(
     names: Annotated[
@@ -78,13 +92,7 @@ def card(
     cache_compilations()
     chosen = [resolve(text) for text in (*names, *(against or ()))]
     console = Console()
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
+    with spinner() as progress:
         task = progress.add_task("", total=None)
         cards = [
             measure(
@@ -111,66 +119,74 @@ def card(
 
 @app.command()
 def certify(
-    network: Annotated[pathlib.Path, typer.Argument(metavar="NET", help="An ONNX file (.gz too).")],
+    network: Annotated[
+        pathlib.Path | None, typer.Argument(metavar="NET", help="An ONNX file (.gz too).")
+    ] = None,
     prop: Annotated[
-        pathlib.Path, typer.Argument(metavar="PROPERTY", help="A VNN-LIB file (.gz too).")
-    ],
+        pathlib.Path | None, typer.Argument(metavar="PROPERTY", help="A VNN-LIB file (.gz too).")
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
-            help="ibp, crown, alpha; auto: each in turn until one verifies; sound: crown in "
-            "exact arithmetic."
+            help="auto: attack, CROWN, then branch and bound; split: branch and bound at once; "
+            "attack, ibp, crown, alpha or sound (crown, its rounding allowed for): that alone."
         ),
     ] = "auto",
     timeout: Annotated[
-        float, typer.Option(help="Seconds; looked at between steps, compilations are not cut.")
-    ] = 300.0,
+        float | None,
+        typer.Option(
+            help="Seconds an instance, 300 by default; with --set at most this and the list's. "
+            "Looked at between steps, compilations are not cut."
+        ),
+    ] = None,
     counterexample: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Write it here, as VNN-COMP does.")
     ] = None,
     restarts: Annotated[int, typer.Option(help="Starts of the attack; 0 for none.")] = 32,
+    sound: Annotated[
+        bool, typer.Option("--sound", help="Certificates must allow for their own rounding.")
+    ] = False,
+    instances: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--set", metavar="CSV", help="A list network,property,timeout instead of NET PROPERTY."
+        ),
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="DIR", help="Results of the set; the same command goes on there."),
+    ] = None,
+    verdicts: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="CSV", help="Known verdicts of the set; a contradiction stops it."),
+    ] = None,
 ) -> None:
-    """Does a network keep a property? Bounds and attack, without splitting.
+    """Does a network keep a property? Bounds, attack and branch and bound; one or a whole set.
 
-    Exit codes: 0 verified, 10 falsified, 20 unknown, 2 an error in the files or options.
+    Exit codes: 0 verified, 10 falsified, 20 unknown, 2 an error in the files or options. With
+    --set: 0 all decided, 20 some unknown or in error, 1 a contradiction with the verdicts.
     """
-    from jaxact import io
+    from jaxact import cli_certify
+    from jaxact.decide.instances_property import check_options
 
+    single = {"NET": network, "PROPERTY": prop}
+    if instances is None:
+        foreign = {"--out": out, "--verdicts": verdicts}
+        cli_certify.check_usage(single, foreign, "without --set")
+    else:
+        foreign = single | {"--counterexample": counterexample}
+        cli_certify.check_usage({"--out": out}, foreign, "with --set")
+    check_options(method, 300.0 if timeout is None else timeout, sound=sound)
+    options: dict[str, Any] = {"method": method, "restarts": restarts, "sound": sound}
     cache_compilations()
-    console = Console()
-    loaded = io.load_onnx(network)
-    reference = io.onnxruntime_evaluation(network, loaded)
-    found = io.check_property(
-        loaded,
-        io.load_vnnlib(prop),
-        method=method,
-        timeout=timeout,
-        reference=reference,
-        restarts=restarts,
-    )
-    colour = {"verified": "green", "falsified": "red", "unknown": "yellow"}[found.status]
-    console.print(f"[{colour}]{found.status}[/{colour}]", highlight=False)
-    if found.x is not None and found.y is not None:
-        _print_counterexample(console, found.x, found.y, reference is not None)
-        if counterexample is not None:
-            io.write_counterexample(counterexample, found.x, found.y)
-            console.print(f"written: {counterexample}", highlight=False)
-    by = f" ({found.method})" if found.method else ""
-    kind = "margin of the counterexample" if found.status == "falsified" else "certified margin"
-    console.print(f"{kind}: {found.margin:.6g}{by}", highlight=False)
-    late = ", out of time" if found.timed_out else ""
-    console.print(f"{found.seconds:.2f} s{late}", highlight=False)
-    raise typer.Exit({"verified": 0, "falsified": 10, "unknown": 20}[found.status])
-
-
-def _print_counterexample(console: Console, x: Any, y: Any, confirmed: bool) -> None:
-    """The counterexample, long ones shortened, and who evaluated it."""
-    for name, values in (("X", x), ("Y", y)):
-        shown = " ".join(f"{v:.6g}" for v in values[:10])
-        rest = f" ... ({len(values)} in all)" if len(values) > 10 else ""
-        console.print(f"{name}: {shown}{rest}", highlight=False)
-    by = "float64 and onnxruntime" if confirmed else "float64 (onnxruntime is not installed)"
-    console.print(f"checked by {by}", highlight=False)
+    with spinner() as progress:
+        if instances is None:
+            options["timeout"] = 300.0 if timeout is None else timeout
+            code = cli_certify.one(network, prop, counterexample, progress, options)
+        else:
+            options["timeout"] = math.inf if timeout is None else timeout
+            code = cli_certify.several(instances, out, verdicts, progress, options)
+    raise typer.Exit(code)
 
 
 @app.command()

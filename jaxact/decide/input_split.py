@@ -21,6 +21,9 @@ from jaxact.decide.queue import Boxes, Stack, read_boxes, write_boxes
 from jaxact.numerics import checks
 from jaxact.tracing.ranges import down, up
 
+_STARTS = 4
+"""Points from which a counterexample is sought by descent."""
+
 _EVERY = 20.0
 """Seconds between checkpoints."""
 
@@ -141,7 +144,7 @@ class _Search:
         self.wanted = method.batch
         self.least = float("inf")
         self.stuck = False
-        self.near: tuple[float, int, np.ndarray] | None = None
+        self.near: list[tuple[float, int, np.ndarray]] = []
         self.stack = Stack(None, method.memory)
         if not self.resume():
             lower, upper = down(pieces.lower, "float32"), up(pieces.upper, "float32")
@@ -182,13 +185,15 @@ class _Search:
         half[:1] &= whole > 0  # but something must be split
         self.stack.push(left.take(half))
         rest = ~closed & ~half
+        # the nearest miss on top: where there is a counterexample it is found soon
+        rest = np.flatnonzero(rest)[np.argsort(-out.slack[rest], kind="stable")]
         self.split(left.take(rest), out.score[rest])
         return None
 
     def attack(
         self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any
     ) -> np.ndarray | None:
-        """Check the best points; at steps 8, 32, 128... descend from the nearest miss."""
+        """Check the best points; at steps 8, 32, 128... descend from the nearest misses."""
         near = np.argsort(slack)[:4]
         near = near[slack[near] <= 1e-4 * (1 + np.abs(self.thresholds[piece[near]]).max(1))]
         if len(near):
@@ -196,15 +201,17 @@ class _Search:
             if x is not None:
                 return x
         k = int(np.argmin(slack))
-        if self.near is None or slack[k] < self.near[0]:
-            self.near = float(slack[k]), int(piece[k]), point[k]
-        if self.steps == self.descend:
-            self.descend *= 4
-            _, k, start = self.near
+        self.near.append((float(slack[k]), int(piece[k]), point[k]))
+        if self.steps < self.descend:
+            self.near = sorted(self.near, key=lambda miss: miss[0])[:_STARTS]
+            return None
+        self.descend *= 4
+        starts, self.near = self.near, []
+        for _, k, start in starts:
             p = self.pieces
             x, _ = polish(self.wide, start, p.lower[k], p.upper[k], p.rows[k], p.thresholds[k])
-            self.near = None
-            return witness(x[None])
+            if (x := witness(x[None])) is not None:
+                return x
         return None
 
     def inside(self, piece: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -230,8 +237,8 @@ class _Search:
             Boxes(boxes.lower, high, boxes.piece, boxes.margin).take(open_),
             Boxes(low, boxes.upper, boxes.piece, boxes.margin).take(open_),
         ]
-        both = Boxes.joined(halves)
-        self.stack.push(both.take(np.argsort(-both.margin, kind="stable")))
+        order = np.arange(2 * len(halves[0])).reshape(2, -1).T.reshape(-1)  # siblings together
+        self.stack.push(Boxes.joined(halves).take(order))
 
     def found(self, status: str) -> Found:
         left = self.stack.margin if len(self.stack) else self.least
