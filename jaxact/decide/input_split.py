@@ -15,14 +15,17 @@ import numpy as np
 from jaxact.decide.decision import Clock, Status
 from jaxact.decide.input_step import Flat, step
 from jaxact.decide.layers import Layers
-from jaxact.decide.polish import polish
 from jaxact.decide.problem import Pieces
 from jaxact.decide.queue import Boxes, Stack, read_boxes, write_boxes
+from jaxact.decide.zoom import zoom
 from jaxact.numerics import checks
 from jaxact.tracing.ranges import down, up
 
 _STARTS = 4
-"""Points from which a counterexample is sought by descent."""
+"""Near misses that are remembered, to search around."""
+
+_NEARLY = 1e-5
+"""Slacks in float32, of 1 + |threshold|, that are looked at in float64."""
 
 _EVERY = 20.0
 """Seconds between checkpoints."""
@@ -136,20 +139,20 @@ class _Search:
             pieces.rows.astype(np.float32),
             up(pieces.thresholds, "float32"),
         )
-        # a traced program keeps its dtype
-        dtype = np.float64 if isinstance(net, Layers) else np.float32
-        self.wide = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), net)
+        self.lower, self.upper = down(pieces.lower, "float32"), up(pieces.upper, "float32")
+        self.scale = 1 + np.abs(pieces.thresholds).max(1)
         self.domains = self.steps = 0
-        self.descend = 8
+        self.search = 4
         self.wanted = method.batch
         self.least = float("inf")
         self.stuck = False
         self.near: list[tuple[float, int, np.ndarray]] = []
         self.stack = Stack(None, method.memory)
         if not self.resume():
-            lower, upper = down(pieces.lower, "float32"), up(pieces.upper, "float32")
             margin = np.full(len(pieces), -np.inf, np.float32)
-            self.stack.push(Boxes(lower, upper, np.arange(len(pieces), dtype=np.int32), margin))
+            self.stack.push(
+                Boxes(self.lower, self.upper, np.arange(len(pieces), dtype=np.int32), margin)
+            )
 
     def advance(self, witness: Callable[[np.ndarray], np.ndarray | None]) -> np.ndarray | None:
         """Bound one batch; a counterexample, or None."""
@@ -193,25 +196,29 @@ class _Search:
     def attack(
         self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any
     ) -> np.ndarray | None:
-        """Check the best points; at steps 8, 32, 128... descend from the nearest misses."""
+        """Check the best points; at steps 4, 16, 64... search around the nearest."""
         near = np.argsort(slack)[:4]
-        near = near[slack[near] <= 1e-4 * (1 + np.abs(self.thresholds[piece[near]]).max(1))]
+        near = near[slack[near] <= _NEARLY * self.scale[piece[near]]]
         if len(near):
             x = witness(self.inside(piece[near], point[near]))
             if x is not None:
                 return x
-        k = int(np.argmin(slack))
-        self.near.append((float(slack[k]), int(piece[k]), point[k]))
-        if self.steps < self.descend:
-            self.near = sorted(self.near, key=lambda miss: miss[0])[:_STARTS]
+        self.near.append((float(slack.min()), int(piece[slack.argmin()]), point[slack.argmin()]))
+        self.near = sorted(self.near, key=lambda miss: miss[0])[:_STARTS]
+        if self.steps != self.search:
             return None
-        self.descend *= 4
-        starts, self.near = self.near, []
-        for _, k, start in starts:
-            p = self.pieces
-            x, _ = polish(self.wide, start, p.lower[k], p.upper[k], p.rows[k], p.thresholds[k])
-            if (x := witness(x[None])) is not None:
+        self.search *= 4
+        for k in dict.fromkeys(k for _, k, _ in self.near):
+            start = next(x for _, j, x in self.near if j == k)
+            points, slacks = zoom(
+                self.net, self.lower[k], self.upper[k], self.rows[k], self.thresholds[k],
+                start[None], jax.random.key(self.steps),
+            )  # fmt: skip
+            points = np.asarray(points)[np.asarray(slacks) <= _NEARLY * self.scale[k]]
+            x = witness(self.inside(np.full(len(points), k), points))
+            if x is not None:
                 return x
+        self.near = []
         return None
 
     def inside(self, piece: np.ndarray, point: np.ndarray) -> np.ndarray:
