@@ -9,6 +9,7 @@ is what XLA makes of the unrolled program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -52,31 +53,34 @@ class Planes:
 
 
 def planes(
-    layers: Layers, lower: Array, upper: Array, rows: Array, real: Array, capacity: int
-) -> Planes:
-    """Planes of `rows` over boxes.
+    layers: Layers, lower: Array, upper: Array, real: Array, capacity: int
+) -> Callable[[Array], Planes]:
+    """Planes of rows over boxes: a function of the rows, (boxes, half-spaces, outputs).
 
     Args:
         layers: the network.
         lower: shape (boxes, inputs).
         upper: the same.
-        rows: shape (boxes, half-spaces, outputs).
         real: which boxes matter, shape (boxes,); the others only fill the batch.
         capacity: places for backward CROWN, in neurons of a layer for each box, on average; a
             box that needs more takes those of the boxes behind it.
 
     Returns:
-        `Planes`.
+        rows -> `Planes`; what the rows share is computed once.
 
     Source: Zhang et al. 2018, theorem 3.2; Xu et al. 2020, section 3.1, for the forward part.
     """
     if not layers.fns:
-        slopes = _dot(rows, layers.matrices[0])
-        shift = _dot(rows, layers.offsets[0])
-        score = jnp.abs(slopes).sum(1) * (upper - lower)
-        return Planes(slopes, shift, jnp.abs(shift), score, real)
+
+        def exact(rows: Array) -> Planes:
+            slopes, shift = _dot(rows, layers.matrices[0]), _dot(rows, layers.offsets[0])
+            score = jnp.abs(slopes).sum(1) * (upper - lower)
+            return Planes(slopes, shift, jnp.abs(shift), score, real)
+
+        return exact
     work = _Batch(layers, lower, upper, real, capacity)
-    return work.rows(rows, *work.table())
+    table = work.table()
+    return lambda rows: work.rows(rows, *table)
 
 
 class _Batch:
@@ -217,7 +221,7 @@ class _Batch:
         real = real & (jnp.cumsum(wanted.sum(1)) <= count)
         neuron = order.reshape(boxes, -1, _GROUP)[box, rank].astype(jnp.int32)
         neuron = jnp.minimum(neuron, self.width - 1)
-        rows = self.inner[k][neuron]
+        rows = jnp.asarray(self.inner)[k][neuron]
         # gathered here, and not again in every row: a loop is what XLA does not look through
         own = lax.fori_loop(
             0, k, lambda j, own: jax.tree.map(lambda o, v: o.at[j].set(v[j][box]), own, lines),

@@ -40,7 +40,8 @@ class Step:
     """What one step found of each box.
 
     Attributes:
-        margin: certified lower bound of the largest slack over the box, shape (boxes,).
+        margin: certified lower bound of the largest slack over the box, shape (boxes,); inf where
+            the planes leave no part of the box in which they all hold.
         lower, upper: the part of the box that the planes leave, shape (boxes, inputs).
         score: how much each input moves the planes within that part, shape (boxes, inputs).
         point: the best attack of each box, shape (boxes, inputs).
@@ -84,11 +85,36 @@ def step(
     Returns:
         `Step`.
     """
-    if isinstance(net, Layers):
-        found = planes(net, lower, upper, rows, real, capacity)
-    else:
+    if not isinstance(net, Layers):
         found = crown_planes(net, lower, upper, rows, real)
+        return finish(net, found, lower, upper, rows, thresholds, joint_steps)
+    bound = planes(net, lower, upper, real, capacity)
+    found = bound(rows)
+    # all half-spaces hold together at a counterexample, so the best combination of them does; as
+    # one row it is bounded better than by the planes of its parts
+    level = lowered(found, lower, upper, thresholds)
+    weights = joint_margin(found.slopes, level, lower, upper, joint_steps)[1]
+    combined = (weights[:, :, None] * rows).sum(1, keepdims=True)
+    more = bound(combined)
+    found = Planes(
+        jnp.concatenate([found.slopes, more.slopes], 1),
+        jnp.concatenate([found.constants, more.constants], 1),
+        jnp.concatenate([found.size, more.size], 1),
+        found.score + more.score,
+        found.whole,
+    )
+    rows = jnp.concatenate([rows, combined], 1)
+    level = (weights * thresholds).sum(1, keepdims=True)
+    thresholds = jnp.concatenate([thresholds, level], 1)
     return finish(net, found, lower, upper, rows, thresholds, joint_steps)
+
+
+def lowered(found: Planes, lower: Array, upper: Array, thresholds: Array) -> Array:
+    """Constants less thresholds, and less what rounding may have added."""
+    reach = jnp.maximum(jnp.abs(lower), jnp.abs(upper))[:, None]
+    size = found.size + jnp.abs(thresholds) + (jnp.abs(found.slopes) * reach).sum(2)
+    eps = float(jnp.finfo(thresholds.dtype).eps)
+    return found.constants - thresholds - _ROUNDING * eps * size
 
 
 def crown_planes(net: Flat, lower: Array, upper: Array, rows: Array, real: Array) -> Planes:
@@ -109,10 +135,7 @@ def finish(
     joint_steps: int,
 ) -> Step:  # fmt: skip
     """What follows from planes: the margin, the part that is left, the score and the attack."""
-    slopes = found.slopes
-    reach = jnp.maximum(jnp.abs(lower), jnp.abs(upper))[:, None]
-    size = found.size + jnp.abs(thresholds) + (jnp.abs(slopes) * reach).sum(2)
-    level = found.constants - thresholds - _ROUNDING * float(jnp.finfo(slopes.dtype).eps) * size
+    slopes, level = found.slopes, lowered(found, lower, upper, thresholds)
     before = joint_margin(slopes, level, lower, upper, joint_steps)[0]
     low, high, empty = clip(slopes, level, lower, upper)
     after, weights = joint_margin(slopes, level, low, high, joint_steps)

@@ -57,11 +57,12 @@ def zoom(
 
     Source: Beyer and Schwefel 2002, "Evolution strategies: a comprehensive introduction".
     """
+    lower, upper, levels = lower[None], upper[None], thresholds[None]
     width = upper - lower
 
     def slack(points: Array) -> Array:
         outputs = jax.vmap(net)(points)
-        return (jnp.matmul(outputs, rows.T, precision=lax.Precision.HIGHEST) - thresholds).max(1)
+        return (jnp.matmul(outputs, rows.T, precision=lax.Precision.HIGHEST) - levels).max(1)
 
     def best(points: Array, slacks: Array) -> tuple[Array, Array]:
         least, at = lax.top_k(-slacks, _ELITE)
@@ -77,6 +78,6 @@ def zoom(
         fresh = jnp.clip(middle + moves * reach, lower, upper)
         return best(jnp.concatenate([points, fresh]), jnp.concatenate([slacks, slack(fresh)]))
 
-    first = lower + width * jax.random.uniform(key, (samples, len(lower)), lower.dtype)
+    first = lower + width * jax.random.uniform(key, (samples, lower.shape[1]), lower.dtype)
     first = jnp.concatenate([jnp.clip(starts, lower, upper), first])
     return lax.fori_loop(0, generations, generation, best(first, slack(first)))

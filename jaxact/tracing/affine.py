@@ -26,9 +26,9 @@ _DATA = {
 BILINEAR = frozenset(("conv_general_dilated", "dot_general", "mul", "div"))
 _PLAIN = frozenset(
     "add add_any broadcast_in_dim concatenate convert_element_type copy copy_p cumsum neg reshape "
-    "reduce_sum reduce_window_sum rev select_n slice split squeeze sub tile transpose".split()
+    "reduce_sum reduce_window_sum rev select_n slice split squeeze stack sub tile transpose".split()
 )
-_OFFSET = frozenset("add add_any concatenate dynamic_update_slice pad select_n sub".split())
+_OFFSET = frozenset("add add_any concatenate dynamic_update_slice pad select_n stack sub".split())
 _REORDERS_NOTHING = frozenset("broadcast_in_dim convert_element_type copy reshape squeeze".split())
 _COPIES = frozenset("broadcast_in_dim copy reshape squeeze transpose".split())
 SUPPORTED = tuple(sorted(_PLAIN | set(_DATA)))

@@ -19,7 +19,7 @@ from jaxact.tracing.affine import Affine, Variable
 # operations that move entries about: neither they nor their transposes round
 _EXACT = frozenset(
     "concatenate copy copy_p dynamic_slice dynamic_update_slice neg pad reshape rev select_n slice "
-    "split squeeze transpose".split()
+    "split squeeze stack transpose".split()
 )
 _ENTRYWISE = frozenset("add add_any convert_element_type div mul sub".split())
 _SAFETY = 1.1  # covers the rounding of the allowances themselves, sums of positive numbers

@@ -81,6 +81,7 @@ def test_every_activation_is_one_unit_a_layer(name):
         (lambda x: W @ (x + jnp.tanh(x)), ["tanh add"]),
         (lambda x: W @ ((x - 0.13) / 0.3), []),
         (lambda x: jnp.concatenate([jnp.exp(x), jnp.tanh(x)]), ["exp", "tanh"]),
+        (lambda x: jnp.stack([jnp.exp(x), jnp.tanh(x), x * 0 + 1]), ["exp", "tanh"]),
         (lambda x: jnp.split(W @ x, 2)[1] ** 2, ["integer_pow"]),
         (lambda x: jnp.where(jnp.arange(6) > 2, x, 1.0), []),
         (lambda x: jnp.cumsum(x)[::-1].reshape(2, 3).T.mean(), []),
