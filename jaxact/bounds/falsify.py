@@ -42,6 +42,8 @@ def falsify(
     *,
     steps: int = 50,
     restarts: int = 32,
+    starts: Any = None,
+    reach: Any = 0.5,
     key: Any = None,
 ) -> Counterexample:
     """Search a box for an input whose output is unsafe, by signed gradient descent.
@@ -49,9 +51,9 @@ def falsify(
     The first start is the middle, half of the others are uniform in the box and half are corners;
     start i aims at polyhedron i mod k. A step descends the largest slack plus the sum of the
     positive ones, so that all half-spaces of a polyhedron are met together, and its length
-    shrinks from half the box to nothing. The search ends at the first success. Not finding one
-    proves nothing, and a success is a fact of the dtype it was computed in: evaluate the network
-    in a wider one before you believe it.
+    shrinks from `reach` of the box's width to nothing. The search ends at the first success. Not
+    finding one proves nothing, and a success is a fact of the dtype it was computed in: evaluate
+    the network in a wider one before you believe it.
 
     Args:
         f: a function of one sample, or a traced `Network`.
@@ -59,6 +61,10 @@ def falsify(
         unsafe: the outputs looked for.
         steps: gradient steps, at most.
         restarts: number of starts.
+        starts: points of the box in the place of these starts, shape (restarts, *input shape),
+            such as the corners at which a bound's linear functions are least: they see through
+            flat parts of a network, where gradients vanish.
+        reach: length of the first step, in (0, 1].
         key: a typed key; `jax.random.key(0)` by default.
 
     Returns:
@@ -86,15 +92,30 @@ def falsify(
     unsafe.check(size)
     checks.integer("steps", steps, 1)
     checks.integer("restarts", restarts, 1)
+    checks.positive("reach", reach)
+    checks.between("reach", reach, 0, 1)
     key = jax.random.key(0) if key is None else key
     checks.key("key", key)
+    if starts is not None:
+        checks.finite("starts", starts)
+        checks.shape("starts", starts, (restarts, *network.input_shape))
+        starts = jnp.asarray(starts, network.dtype)
+    reach = jnp.asarray(reach, network.dtype)
     unsafe = jax.tree.map(lambda leaf: jnp.asarray(leaf, network.dtype), unsafe)
-    return _falsify(network, region, unsafe, key, steps=steps, restarts=restarts)
+    return _falsify(network, region, unsafe, starts, reach, key, steps=steps, restarts=restarts)
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "restarts"))
 def _falsify(
-    network: Network, region: Box, unsafe: Unsafe, key: Array, *, steps: int, restarts: int
+    network: Network,
+    region: Box,
+    unsafe: Unsafe,
+    starts: Any,
+    reach: Array,
+    key: Array,
+    *,
+    steps: int,
+    restarts: int,
 ) -> Counterexample:
     lower, upper = region.box()
     width = upper - lower
@@ -114,13 +135,16 @@ def _falsify(
         count, points, best, least = state
         gradient, margins = slope(points, aims)
         best, least = _keep(points, margins, best, least)
-        length = width * (0.5 * (1 - count / steps))
+        length = width * (reach * (1 - count / steps))
         return count + 1, jax.vmap(move, (0, 0, None))(points, gradient, length), best, least
 
     def unfinished(state: Any) -> Array:
         return (state[0] < steps) & (state[3] > 0).all()
 
-    starts = _starts(key, lower, upper, restarts)
+    if starts is None:
+        starts = _starts(key, lower, upper, restarts)
+    else:
+        starts = jnp.clip(starts, lower[None], upper[None])
     first = (jnp.zeros((), lower.dtype), starts, starts, jnp.full(restarts, jnp.inf, lower.dtype))
     _, points, best, least = jax.lax.while_loop(unfinished, step, first)
     margins = jax.vmap(lambda point: unsafe.margin(network(point)))(points)

@@ -26,6 +26,9 @@ from jaxact.tracing import trace
 from jaxact.tracing.graph import Network
 from jaxact.tracing.ranges import down, up
 
+_BESIDE = 16
+"""Starts of an attack beside each corner."""
+
 FEW = 16
 """Inputs up to which their boxes are split and not the neurons."""
 
@@ -162,28 +165,46 @@ class _Problem:
                 f"{np.abs(other - y).max():g}"
             )
 
+    def attack(self, k: int, **options: Any) -> np.ndarray | None:
+        """Signed gradient descent to a piece's polyhedron; a counterexample or None."""
+        found = bounds.falsify(self.network, *self.piece(k), **options)
+        point = np.asarray(found.point, np.float64).reshape(1, -1)
+        return self.witness(np.clip(point, self.pieces.lower[k], self.pieces.upper[k]))
+
+    def from_planes(self, k: int, slopes: Any) -> np.ndarray | None:
+        """Attack from the corners at which a piece's planes are least, and from beside them."""
+        region, _ = self.piece(k)
+        lower, upper = region.box()
+        corners = jnp.where(slopes > 0, lower[None], upper[None])
+        near = jax.random.uniform(jax.random.key(0), (_BESIDE, 1, *self.shape), lower.dtype)
+        near = lower[None, None] + near * (upper - lower)[None, None]
+        part = jnp.linspace(0, 0.3, _BESIDE, dtype=lower.dtype)
+        part = part.reshape(-1, *(1,) * (near.ndim - 1))
+        starts = (corners[None] + part * (near - corners[None])).reshape(-1, *self.shape)
+        return self.attack(k, steps=100, starts=starts, restarts=len(starts), reach=0.05)
+
     def whole(self, clock: Clock) -> tuple[Found, str]:
         """Attack and bounds of every piece, without splitting."""
-        least = float("inf")
-        for k in range(len(self.pieces)):
-            region, unsafe = self.piece(k)
-            found = bounds.falsify(self.network, region, unsafe)
-            point = np.asarray(found.point, np.float64).reshape(1, -1)
-            point = np.clip(point, self.pieces.lower[k], self.pieces.upper[k])
-            if self.witness(point) is not None:
-                return Found("falsified", least, 0, point[0]), "attack"
+        count = len(self.pieces)
+        for k in range(count):
+            if (x := self.attack(k)) is not None:
+                return Found("falsified", -float("inf"), 0, x), "attack"
             if clock.late:
                 return Found("unknown", -float("inf"), 0, None), ""
-        for k in range(len(self.pieces)):
-            region, unsafe = self.piece(k)
-            margin = -float("inf")
-            for method in (bounds.crown, functools.partial(bounds.alpha_crown, intermediate=True)):
-                if not clock.late and margin <= 0:
-                    certified = bounds.certify(self.network, region, unsafe, method=method)
-                    margin = max(margin, float(certified.margin))
-            least = min(least, margin)
-        status = "verified" if least > 0 else "unknown"
-        return Found(status, least, len(self.pieces), None), "bounds"
+        margins = np.full(count, -np.inf)
+        for method in (bounds.crown, functools.partial(bounds.alpha_crown, intermediate=True)):
+            for k in map(int, np.flatnonzero(margins <= 0)):
+                if clock.late:
+                    break
+                found = bounds.certify(self.network, *self.piece(k), method=method)
+                margins[k] = max(margins[k], float(found.margin))
+                if margins[k] > 0 or found.bounds.lines is None:
+                    continue
+                x = self.from_planes(k, found.bounds.lines.lower_slope)
+                if x is not None:
+                    return Found("falsified", margins.min(), count, x), "attack"
+        status = "verified" if margins.min() > 0 else "unknown"
+        return Found(status, float(margins.min()), count, None), "bounds"
 
     def piece(self, k: int) -> tuple[bounds.Box, bounds.Unsafe]:
         """One piece, rounded outward to float32."""

@@ -114,3 +114,25 @@ def test_unsafe_sets_and_regions_that_do_not_fit_are_refused():
         falsify(f, jnp.zeros(2), wide)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         falsify(f, unit_box(), Unsafe.of([(HALVES, np.zeros(3))]), steps=0)
+
+
+def test_starts_at_the_corner_of_a_plane_see_through_flat_parts():
+    def flat(x):  # zero but for one corner
+        return jax.nn.relu(x.sum() - 19.5)[None]
+
+    box = Box(jnp.zeros(20), jnp.ones(20))
+    unsafe = Unsafe.of([([[-1.0]], [-0.2])])
+    assert not falsify(flat, box, unsafe, restarts=4).success
+    lines = crown(flat, box, jnp.array([[-1.0]])).lines
+    corner = jnp.where(lines.lower_slope > 0, 0.0, 1.0)
+    starts = jnp.concatenate([corner * 0.99, jnp.zeros((3, 20))])
+    found = falsify(flat, box, unsafe, restarts=4, starts=starts, reach=0.05)
+    assert bool(found.success)
+    for options, message in (
+        ({"starts": corner, "restarts": 2}, "starts"),
+        ({"starts": corner * jnp.nan, "restarts": 1}, "starts must be finite"),
+        ({"reach": 0.0}, "reach must be positive"),
+        ({"reach": 2.0}, "reach"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            falsify(flat, box, unsafe, **options)
