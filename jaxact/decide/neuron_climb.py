@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.decide.neuron_dual import Multipliers, Question, gradient, pull_back, push_forward
+from jaxact.decide.neuron_dual import Multipliers, Question, gradient, pull_back, push_forward, total
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -113,6 +113,113 @@ def climb(
     start = (jnp.zeros((), jnp.int32), free, zero, zero, worst, free, unit, mean)
     _, _, _, _, best, chosen, _, mean = lax.while_loop(unfinished, step, start)
     return Climbed(best, chosen, mean)
+
+
+def aim(
+    layers: Any,
+    families: Any,
+    boxes: Any,
+    question: Question,
+    free: Multipliers,
+    steps: Any,
+    live: Array,
+    goal: Array,
+    stride: Array,
+) -> tuple[Climbed, Array, Array]:
+    """Raise the bound of every row above 0, by Polyak's step towards a target a little above.
+
+    The step (target - bound) D g / (g . D g) has no rate to be tuned. The metric D makes a move
+    of a line's place and of a multiplier alike in what they change, the neuron's coefficient, and
+    divides by the root mean square of the derivatives so far. A row that gets no better shortens
+    its own steps.
+
+    Args:
+        layers, families, boxes, question, free: as of `climb`.
+        steps: at most so many; it stops when every live row is positive.
+        live: rows that count.
+        goal: targets are no less than these, shape (B,).
+        stride: the part of Polyak's step to begin with, shape (B,).
+
+    Returns:
+        `Climbed`, the best bounds half-way, and the strides to go on with.
+    """
+    count, dtype = free.weights.shape[0], free.weights.dtype
+    ones = jnp.ones(count, dtype)
+
+    def step(state: Any) -> Any:
+        i, free, best, chosen, rho, scale, target, mean, square, half = state
+        lines = tuple(f.at(p) for f, p in zip(families, free.places, strict=True))
+        found = pull_back(layers, lines, boxes, question, free)
+        _, z = push_forward(layers, question, found)
+        slope = _allowed(free, gradient(families, boxes, question, free, found, z))
+        largest = jnp.stack([jnp.abs(p).mean(1) for p in found.before]).max(0) + 1e-12
+        scale = jnp.where(i == 0, largest, scale)
+        target = jnp.where(i == 0, jnp.maximum(0.3 * jnp.abs(found.bound), goal), target)
+        better = found.bound > best
+        rho = jnp.where(better, jnp.minimum(rho * 1.1, 1), rho * 0.95)
+        best = jnp.where(better, found.bound, best)
+        half = jnp.where(i <= steps // 2, best, half)
+        chosen = jax.tree.map(lambda a, b: _pick(better, a, b), free, chosen)
+        share = 1 / (1 + i.astype(dtype))
+        mean = tuple(m + share * (v - m) for m, v in zip(mean, z, strict=False))
+        metric = _metric(found.after, slope, scale)
+        square = jax.tree.map(lambda v, d, g: v + d * g * g, square, metric, slope)
+        metric = jax.tree.map(
+            lambda d, v: d * lax.rsqrt(share * v + 1e-12), metric, square
+        )
+        way = jax.tree.map(lambda d, g: d * g, metric, slope)
+        length = (way.weights * slope.weights).sum(1)
+        for a, b in zip(way.places, slope.places, strict=True):
+            length = length + total((a * b).sum(0))
+        for a, b in zip(way.mu, slope.mu, strict=True):
+            length = length + total(a * b)
+        size = rho * jnp.maximum(target - found.bound, 0) / (length + 1e-30)
+        free = _stepped(free, way, size)
+        return i + 1, free, best, chosen, rho, scale, target, mean, square, half
+
+    def unfinished(state: Any) -> Array:
+        return (state[0] < steps) & ((state[2] <= 0) & live).any()
+
+    mean = tuple(jnp.zeros_like(m) for m in free.mu)
+    low = -jnp.inf * ones
+    zero = jax.tree.map(jnp.zeros_like, free)
+    start = (jnp.zeros((), jnp.int32), free, low, free, stride, ones, ones, mean, zero, low)
+    _, _, best, chosen, rho, _, _, mean, _, half = lax.while_loop(unfinished, step, start)
+    return Climbed(best, chosen, mean), half, rho
+
+
+def _metric(after: Any, slope: Multipliers, scale: Array) -> Multipliers:
+    least = 0.1 * scale[:, None]
+    places = tuple(
+        jnp.broadcast_to((1 / jnp.maximum(jnp.abs(a), least) ** 2)[None], g.shape)
+        for a, g in zip(after, slope.places, strict=True)
+    )
+    mus = tuple(jnp.ones_like(g) for g in slope.mu)
+    return Multipliers(places, mus, jnp.ones_like(slope.weights) / scale[:, None] ** 2)
+
+
+def _allowed(free: Multipliers, slope: Multipliers) -> Multipliers:
+    """The derivatives without those that lead out of the constraints."""
+    places = tuple(
+        jnp.where(((p <= 0) & (g < 0)) | ((p >= 1) & (g > 0)), 0, g)
+        for p, g in zip(free.places, slope.places, strict=True)
+    )
+    level = (free.weights * slope.weights).sum(1, keepdims=True)
+    return Multipliers(places, slope.mu, slope.weights - level)
+
+
+def _stepped(free: Multipliers, way: Multipliers, size: Array) -> Multipliers:
+    places = tuple(
+        jnp.clip(p + size[None, :, None] * w, 0, 1)
+        for p, w in zip(free.places, way.places, strict=True)
+    )
+    mus = []
+    for mu, w in zip(free.mu, way.mu, strict=True):
+        new = mu + size[:, None] * w
+        mus.append(jnp.where(new * mu < 0, 0, new))  # at 0 the bound has a kink: stop there
+    push = jnp.clip(size[:, None] * way.weights, -2, 2)
+    weights = jnp.maximum(free.weights * jnp.exp(push), 1e-6)
+    return Multipliers(places, tuple(mus), weights / weights.sum(1, keepdims=True))
 
 
 def _moved(

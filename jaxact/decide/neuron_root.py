@@ -28,6 +28,15 @@ def first_layers(layers: Layers, count: int) -> Layers:
     )  # fmt: skip
 
 
+def cut(flat: Array, widths: tuple[int, ...]) -> tuple[Array, ...]:
+    """The layers of (B, N)."""
+    found, start = [], 0
+    for width in widths:
+        found.append(flat[:, start : start + width])
+        start += width
+    return tuple(found)
+
+
 def families_of(layers: Layers, relu: tuple[bool, ...], boxes: Any) -> tuple[Any, ...]:
     """Lines of every activation over boxes of shapes (B, n)."""
     return tuple(
@@ -39,7 +48,8 @@ def families_of(layers: Layers, relu: tuple[bool, ...], boxes: Any) -> tuple[Any
 @functools.partial(jax.jit, static_argnames=("relu", "layer"))
 def neuron_bounds(
     layers: Layers,
-    boxes: Any,
+    lower: Array,
+    upper: Array,
     question: Question,
     which: Array,
     sign: Array,
@@ -52,7 +62,7 @@ def neuron_bounds(
 
     Args:
         layers: up to that layer, or all where the question has half-spaces to use.
-        boxes: (lower, upper) of the activations before, shapes (1, n).
+        lower, upper: boxes of the activations of these layers, side by side, shape (R, N).
         question: its `rows` are not looked at where the layers end at `layer`.
         which: the neurons, shape (R,).
         sign: 1 or -1, shape (R,).
@@ -63,6 +73,7 @@ def neuron_bounds(
     Returns:
         The bounds and their rounding's scale, shape (R,).
     """
+    boxes = tuple(zip(cut(lower, layers.widths), cut(upper, layers.widths), strict=True))
     families = families_of(layers, relu, boxes)
     width, dtype = layers.matrices[layer].shape[0], sign.dtype
     one_hot = sign[:, None] * (jnp.arange(width)[None] == which[:, None]).astype(dtype)
@@ -70,14 +81,13 @@ def neuron_bounds(
     extra = [None] * (len(relu) + 1)
     if through:
         extra[layer] = one_hot
-        rows = jnp.broadcast_to(question.rows, (count, *question.rows.shape[1:]))
-        thresholds = jnp.broadcast_to(question.thresholds, rows.shape[:2])
-        weights = jnp.zeros(rows.shape[:2], dtype)
+        rows, thresholds = question.rows, question.thresholds
+        weights = jnp.zeros_like(thresholds)
     else:
         rows, thresholds = one_hot[:, None], jnp.zeros((count, 1), dtype)
         weights = jnp.ones((count, 1), dtype)
     question = Question(question.middle, question.half, rows, thresholds, tuple(extra))
-    starts = tuple(jnp.repeat(f.start(), count, axis=1) for f in families)
+    starts = tuple(f.start() for f in families)
     mu = tuple(jnp.zeros((count, b[0].shape[1]), dtype) for b in boxes)
     free = Multipliers(starts, mu, weights)
 
@@ -91,70 +101,67 @@ def neuron_bounds(
 
 
 class Root:
-    """The boxes of every activation's pre-activations, tightened in place; float32, on the host."""
+    """Boxes of the pre-activations of many subdomains, tightened; float32, on the host.
 
-    def __init__(self, layers: Layers, relu: tuple[bool, ...], block: int) -> None:
-        self.layers, self.relu, self.block = layers, relu, block
+    Args:
+        layers: the network.
+        relu: which activations are relu.
+        block: rows bounded at once.
+        allowance: for rounding, relative to the sum of a bound's absolute terms.
+    """
 
-    def boxes(
-        self, middle: np.ndarray, half: np.ndarray, steps: int, allowance: float
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """From the input on; (1, n) each."""
-        found: list[tuple[np.ndarray, np.ndarray]] = []
+    def __init__(
+        self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float
+    ) -> None:
+        self.layers, self.relu, self.block, self.allowance = layers, relu, block, allowance
+        self.starts = np.cumsum([0, *layers.widths])
+
+    def boxes(self, middle: np.ndarray, half: np.ndarray, steps: int) -> tuple[Any, Any]:
+        """From the input on, of D input boxes: lower and upper, shape (D, N)."""
+        count = len(middle)
+        lower = np.full((count, self.starts[-1]), -np.inf, np.float32)
+        upper = -lower
+        nothing = np.zeros((count, 1, 1), np.float32), np.zeros((count, 1), np.float32)
         for k in range(len(self.relu)):
             part = first_layers(self.layers, k)
-            question = Question(middle, half, np.zeros((1, 1, 1), np.float32),
-                                np.zeros((1, 1), np.float32))  # fmt: skip
-            n = self.layers.matrices[k].shape[0]
-            wide = np.full((1, n), np.float32(np.inf))
-            ends = -wide, wide
-            everything = np.arange(n)
-            ends = self._tighten(part, found, question, k, ends, everything, 1 if k else 1,
-                                 allowance)  # fmt: skip
-            if k and steps > 1:
-                unstable = self.open(k, ends)
-                ends = self._tighten(part, found, question, k, ends, unstable, steps, allowance)
-            found.append(ends)
-        return found
+            question = Question(middle, half, *nothing)
+            for wanted in (1, steps) if k else (1,):
+                self._tighten(part, lower, upper, question, k, wanted)
+        return lower, upper
 
-    def open(self, k: int, ends: Any) -> np.ndarray:
-        """The neurons for which a tighter box can matter."""
-        lower, upper = ends[0][0], ends[1][0]
-        if self.relu[k]:
-            return np.flatnonzero((lower < 0) & (upper > 0))
-        return np.flatnonzero(upper - lower > 0)
+    def refine(self, lower: np.ndarray, upper: np.ndarray, question: Question, steps: int) -> None:
+        """Tighten, in place, to the inputs for which the question's half-spaces hold."""
+        for k in range(len(self.relu)):
+            self._tighten(self.layers, lower, upper, question, k, steps)
 
-    def refined(
-        self, boxes: Any, question: Question, steps: int, allowance: float
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The boxes of the inputs for which the question's half-spaces hold."""
-        boxes = list(boxes)
-        for k in range(len(boxes)):
-            unstable = self.open(k, boxes[k])
-            boxes[k] = self._tighten(
-                self.layers, boxes, question, k, boxes[k], unstable, steps, allowance
-            )
-        return boxes
+    def open(self, lower: np.ndarray, upper: np.ndarray, k: int) -> np.ndarray:
+        """The neurons of layer k, (D, n), for which a tighter box can matter."""
+        part = slice(self.starts[k], self.starts[k + 1])
+        low, high = lower[:, part], upper[:, part]
+        return (low < 0) & (high > 0) if self.relu[k] else high > low
 
     def _tighten(
-        self, layers: Layers, boxes: Any, question: Question, k: int, ends: Any,
-        neurons: np.ndarray, steps: int, allowance: float,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        lower, upper = ends[0].copy(), ends[1].copy()
-        which = np.concatenate([neurons, neurons])
-        sign = np.repeat(np.float32([1, -1]), len(neurons))
+        self, layers: Layers, lower: np.ndarray, upper: np.ndarray, question: Question, k: int,
+        steps: int,
+    ) -> None:  # fmt: skip
+        owner, neuron = np.nonzero(self.open(lower, upper, k))
+        owner, neuron = np.concatenate([owner, owner]), np.concatenate([neuron, neuron])
+        sign = np.repeat(np.float32([1, -1]), len(owner) // 2)
         rates = Rates(np.int32(steps), *np.float32([0.3, 0.3, 1.0, 0.95]))
         relu = self.relu[: len(layers.fns)]
-        for start in range(0, len(which), self.block):
-            part = slice(start, start + self.block)
-            rows, signs = which[part].astype(np.int32), sign[part]
-            fill = self.block - len(rows)
+        known = self.starts[len(relu)]
+        for start in range(0, len(owner), self.block):
+            rows = np.arange(start, min(start + self.block, len(owner)))
+            padded = np.resize(rows, self.block)
+            mine = owner[padded]
+            asked = Question(*(v[mine] for v in (question.middle, question.half, question.rows,
+                                                 question.thresholds)))  # fmt: skip
             bound, size = neuron_bounds(
-                layers, tuple(boxes), question, np.pad(rows, (0, fill)),
-                np.pad(signs, (0, fill), constant_values=1), rates, relu=relu, layer=k,
+                layers, lower[mine, :known], upper[mine, :known], asked,
+                neuron[padded].astype(np.int32), sign[padded], rates, relu=relu, layer=k,
             )  # fmt: skip
-            low = (np.asarray(bound) - allowance * np.asarray(size))[: len(rows)]
-            below, above = signs > 0, signs < 0
-            np.maximum.at(lower[0], rows[below], low[below])
-            np.minimum.at(upper[0], rows[above], -low[above])
-        return lower, upper
+            low = (np.asarray(bound) - self.allowance * np.asarray(size))[: len(rows)]
+            below, above = rows[sign[rows] > 0], rows[sign[rows] < 0]
+            where = owner, self.starts[k] + neuron
+            np.maximum.at(lower, (where[0][below], where[1][below]), low[below - start])
+            np.minimum.at(upper, (where[0][above], where[1][above]), -low[above - start])

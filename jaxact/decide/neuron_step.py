@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxact.decide.layers import Layers
-from jaxact.decide.neuron_climb import Rates, climb
+from jaxact.decide.neuron_climb import Rates, aim, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back, push_forward
 from jaxact.decide.neuron_lines import lines_of, places
-from jaxact.decide.neuron_root import families_of
+from jaxact.decide.neuron_root import cut, families_of
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.program import plain, program_of
 
@@ -43,6 +43,8 @@ class Batch:
     rows: Leaf
     thresholds: Leaf
     live: Leaf
+    goal: Leaf
+    stride: Leaf
 
 
 @pytree()
@@ -57,6 +59,7 @@ class Outcome:
         children: estimates of the children's bounds (z <= point, z >= point), shape (B, K, 2).
         x: the minimiser, shape (B, inputs).
         margin: of the network there, in working precision, shape (B,).
+        half: the best bound half-way through the steps, shape (B,).
     """
 
     bound: Leaf
@@ -68,15 +71,8 @@ class Outcome:
     children: Leaf
     x: Leaf
     margin: Leaf
-
-
-def cut(flat: Array, widths: tuple[int, ...]) -> tuple[Array, ...]:
-    """The layers of (B, N)."""
-    found, start = [], 0
-    for width in widths:
-        found.append(flat[:, start : start + width])
-        start += width
-    return tuple(found)
+    half: Leaf
+    stride: Leaf
 
 
 def cut_places(flat: Array, widths: tuple[int, ...], relu: tuple[bool, ...]) -> tuple[Array, ...]:
@@ -91,22 +87,23 @@ def join_places(parts: tuple[Array, ...]) -> Array:
     return jnp.concatenate([jnp.moveaxis(p, 0, 1).reshape(p.shape[1], -1) for p in parts], axis=1)
 
 
-@functools.partial(jax.jit, static_argnames=("relu", "candidates"))
+@functools.partial(jax.jit, static_argnames=("relu", "candidates", "first"))
 def step(
     layers: Layers,
     batch: Batch,
-    rates: Rates,
+    steps: Any,
     allowance: Any,
     *,
     relu: tuple[bool, ...],
     candidates: int,
+    first: bool = False,
 ) -> Outcome:
     """Bound a batch and choose how to split what stays open.
 
     Args:
         layers: the network.
         batch: the subdomains.
-        rates: of the ascent.
+        steps: of the ascent.
         allowance: for rounding, relative to the sum of the absolute terms of the bound.
         relu: which activations are relu.
         candidates: how many splits are tried, K.
@@ -120,10 +117,14 @@ def step(
     question = Question(batch.middle, batch.half, batch.rows, batch.thresholds)
     free = Multipliers(cut_places(batch.places, widths, relu), cut(batch.mu, widths), batch.weights)
 
-    def done(bound: Array) -> Array:
-        return (bound > 0) | ~batch.live
-
-    found = climb(layers, families, boxes, question, free, rates, done)
+    if first:
+        adam = Rates(steps, *(jnp.asarray(r, batch.lower.dtype) for r in (0.1, 0.1, 0.1, 0.97)))
+        found = climb(
+            layers, families, boxes, question, free, adam, lambda b: (b > 0) | ~batch.live
+        )
+        free = found.free
+        steps = steps // 2
+    found, half, stride = aim(layers, families, boxes, question, free, steps, batch.live, batch.goal, batch.stride)
     lines = tuple(f.at(p) for f, p in zip(families, found.free.places, strict=True))
     last = pull_back(layers, lines, boxes, question, found.free)
     x, _ = push_forward(layers, question, last)
@@ -139,14 +140,14 @@ def step(
     return Outcome(
         last.bound - allowance * last.size, join_places(found.free.places),
         jnp.concatenate(found.free.mu, axis=1), found.free.weights, neuron, point, children,
-        x, margin,
+        x, margin, half, stride,
     )  # fmt: skip
 
 
 def _worth(children: Array, bound: Array) -> Array:
     """Of a split: what its worse child gains, and a little of the better one's."""
     gain = jnp.minimum(children, 0) - bound[:, None, None]
-    return gain.min(2) + 0.1 * gain.max(2)
+    return gain.min(2) + 0.5 * gain.max(2)
 
 
 def _candidates(
