@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from jaxact.decide.neuron_dual import Multipliers, Question, gradient, pull_back, push_forward, total
+from jaxact.decide.neuron_dual import (
+    Multipliers,
+    Question,
+    gradient,
+    pull_back,
+    push_forward,
+    total,
+)
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -20,7 +27,7 @@ class Rates:
     Attributes:
         steps: at most so many, an integer.
         place: of the lines' places.
-        mu: of the multipliers, in units of the mean coefficient of their layer.
+        mu: of the multipliers, in units of the mean coefficient of their layer; one a layer.
         weight: of the half-spaces' weights.
         decay: factor after every step.
     """
@@ -124,8 +131,7 @@ def aim(
     steps: Any,
     live: Array,
     goal: Array,
-    stride: Array,
-) -> tuple[Climbed, Array, Array]:
+) -> tuple[Climbed, Array]:
     """Raise the bound of every row above 0, by Polyak's step towards a target a little above.
 
     The step (target - bound) D g / (g . D g) has no rate to be tuned. The metric D makes a move
@@ -134,14 +140,17 @@ def aim(
     its own steps.
 
     Args:
-        layers, families, boxes, question, free: as of `climb`.
+        layers: the first layers.
+        families: lines of every activation.
+        boxes: its (lower, upper).
+        question: the rows.
+        free: where to start.
         steps: at most so many; it stops when every live row is positive.
         live: rows that count.
         goal: targets are no less than these, shape (B,).
-        stride: the part of Polyak's step to begin with, shape (B,).
 
     Returns:
-        `Climbed`, the best bounds half-way, and the strides to go on with.
+        `Climbed`, and the best bounds half-way.
     """
     count, dtype = free.weights.shape[0], free.weights.dtype
     ones = jnp.ones(count, dtype)
@@ -164,9 +173,7 @@ def aim(
         mean = tuple(m + share * (v - m) for m, v in zip(mean, z, strict=False))
         metric = _metric(found.after, slope, scale)
         square = jax.tree.map(lambda v, d, g: v + d * g * g, square, metric, slope)
-        metric = jax.tree.map(
-            lambda d, v: d * lax.rsqrt(share * v + 1e-12), metric, square
-        )
+        metric = jax.tree.map(lambda d, v: d * lax.rsqrt(share * v + 1e-12), metric, square)
         way = jax.tree.map(lambda d, g: d * g, metric, slope)
         length = (way.weights * slope.weights).sum(1)
         for a, b in zip(way.places, slope.places, strict=True):
@@ -183,9 +190,9 @@ def aim(
     mean = tuple(jnp.zeros_like(m) for m in free.mu)
     low = -jnp.inf * ones
     zero = jax.tree.map(jnp.zeros_like, free)
-    start = (jnp.zeros((), jnp.int32), free, low, free, stride, ones, ones, mean, zero, low)
-    _, _, best, chosen, rho, _, _, mean, _, half = lax.while_loop(unfinished, step, start)
-    return Climbed(best, chosen, mean), half, rho
+    start = (jnp.zeros((), jnp.int32), free, low, free, ones, ones, ones, mean, zero, low)
+    _, _, best, chosen, _, _, _, mean, _, half = lax.while_loop(unfinished, step, start)
+    return Climbed(best, chosen, mean), half
 
 
 def _metric(after: Any, slope: Multipliers, scale: Array) -> Multipliers:
@@ -229,8 +236,8 @@ def _moved(
         jnp.clip(p + rates.place * w, 0, 1) for p, w in zip(free.places, way.places, strict=True)
     )
     mus = []
-    for mu, w, u in zip(free.mu, way.mu, unit, strict=True):
-        new = mu + rates.mu * u * w
+    for k, (mu, w, u) in enumerate(zip(free.mu, way.mu, unit, strict=True)):
+        new = mu + rates.mu[k] * u * w
         # at 0 the bound has a kink: stop there
         mus.append(jnp.where(new * mu < 0, 0, new))
     if simplex:  # multiplied and divided, so that a single weight stays exactly 1

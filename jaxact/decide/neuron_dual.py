@@ -86,9 +86,7 @@ def total(a: Array) -> Array:
     return product(a, jnp.ones((a.shape[1], 1), a.dtype))[:, 0]
 
 
-def pull_back(
-    layers: Any, lines: Any, boxes: Any, question: Question, free: Multipliers
-) -> Pass:
+def pull_back(layers: Any, lines: Any, boxes: Any, question: Question, free: Multipliers) -> Pass:
     """The bound of every row, from its lines' values.
 
     Args:

@@ -106,7 +106,7 @@ def is_relu(fn: Any, theta: tuple[Any, ...]) -> bool:
     shape = None if theta else analyse_linear(fn, theta)
     if shape is None or len(shape.left) != 2 or shape.left[1] != 0 or shape.right[0] != 0:
         return False
-    points = [-2.0**30, -3.0, -0.7, 0.0, 0.7, 3.0, 2.0**30]
+    points = [-(2.0**30), -3.0, -0.7, 0.0, 0.7, 3.0, 2.0**30]
     return all(float(shape.value(p, p)[0]) == max(p, 0.0) for p in points)
 
 

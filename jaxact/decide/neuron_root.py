@@ -20,14 +20,6 @@ from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
 from jaxact.decide.neuron_lines import lines_of
 
 
-def first_layers(layers: Layers, count: int) -> Layers:
-    """With so many activations."""
-    return Layers(
-        tuple(layers.matrices[: count + 1]), tuple(layers.offsets[: count + 1]),
-        tuple(layers.thetas[:count]), layers.fns[:count],
-    )  # fmt: skip
-
-
 def cut(flat: Array, widths: tuple[int, ...]) -> tuple[Array, ...]:
     """The layers of (B, N)."""
     found, start = [], 0
@@ -45,7 +37,7 @@ def families_of(layers: Layers, relu: tuple[bool, ...], boxes: Any) -> tuple[Any
     )
 
 
-@functools.partial(jax.jit, static_argnames=("relu", "layer"))
+@functools.partial(jax.jit, static_argnames=("relu",))
 def neuron_bounds(
     layers: Layers,
     lower: Array,
@@ -56,48 +48,41 @@ def neuron_bounds(
     rates: Rates,
     *,
     relu: tuple[bool, ...],
-    layer: int,
 ) -> tuple[Array, Array]:
-    """Lower bounds of sign * z of single neurons of a layer.
+    """Lower bounds of sign * z of single neurons, over the inputs that the question asks for.
 
     Args:
-        layers: up to that layer, or all where the question has half-spaces to use.
-        lower, upper: boxes of the activations of these layers, side by side, shape (R, N).
-        question: its `rows` are not looked at where the layers end at `layer`.
-        which: the neurons, shape (R,).
+        layers: the network.
+        lower: ends of its activations' boxes, side by side, shape (R, N); finite.
+        upper: the same.
+        question: the half-spaces to use, shape (R, H, outputs); zero for none.
+        which: the neurons, among all, shape (R,).
         sign: 1 or -1, shape (R,).
         rates: of the ascent.
         relu: which activations are relu.
-        layer: whose neurons.
 
     Returns:
         The bounds and their rounding's scale, shape (R,).
     """
-    boxes = tuple(zip(cut(lower, layers.widths), cut(upper, layers.widths), strict=True))
+    widths, dtype = layers.widths, sign.dtype
+    boxes = tuple(zip(cut(lower, widths), cut(upper, widths), strict=True))
     families = families_of(layers, relu, boxes)
-    width, dtype = layers.matrices[layer].shape[0], sign.dtype
-    one_hot = sign[:, None] * (jnp.arange(width)[None] == which[:, None]).astype(dtype)
-    count, through = which.shape[0], len(relu) > layer
-    extra = [None] * (len(relu) + 1)
-    if through:
-        extra[layer] = one_hot
-        rows, thresholds = question.rows, question.thresholds
-        weights = jnp.zeros_like(thresholds)
-    else:
-        rows, thresholds = one_hot[:, None], jnp.zeros((count, 1), dtype)
-        weights = jnp.ones((count, 1), dtype)
-    question = Question(question.middle, question.half, rows, thresholds, tuple(extra))
-    starts = tuple(f.start() for f in families)
-    mu = tuple(jnp.zeros((count, b[0].shape[1]), dtype) for b in boxes)
-    free = Multipliers(starts, mu, weights)
+    every = jnp.arange(sum(widths), dtype=which.dtype)[None]
+    one_hot = cut(jnp.where(every == which[:, None], sign[:, None], 0), widths)
+    question = Question(
+        question.middle, question.half, question.rows, question.thresholds, (*one_hot, None)
+    )
+    mu = tuple(jnp.zeros_like(b[0]) for b in boxes)
+    weights = jnp.zeros_like(question.thresholds)
+    free = Multipliers(tuple(f.start() for f in families), mu, weights)
 
-    found = climb(
-        layers, families, boxes, question, free, rates,
-        lambda best: jnp.zeros_like(best, bool) if not all(relu) else best > 0, simplex=not through,
-    )  # fmt: skip
+    def done(best: Array) -> Array:
+        return best > 0 if all(relu) else jnp.zeros_like(best, bool)
+
+    found = climb(layers, families, boxes, question, free, rates, done, simplex=False)
     lines = tuple(f.at(p) for f, p in zip(families, found.free.places, strict=True))
     last = pull_back(layers, lines, boxes, question, found.free)
-    return last.bound, last.size
+    return last.bound.astype(dtype), last.size
 
 
 class Root:
@@ -108,31 +93,37 @@ class Root:
         relu: which activations are relu.
         block: rows bounded at once.
         allowance: for rounding, relative to the sum of a bound's absolute terms.
+        half_spaces: of a question, H.
     """
 
     def __init__(
-        self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float
-    ) -> None:
+        self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float,
+        half_spaces: int,
+    ) -> None:  # fmt: skip
+        self.half_spaces = half_spaces
         self.layers, self.relu, self.block, self.allowance = layers, relu, block, allowance
         self.starts = np.cumsum([0, *layers.widths])
 
     def boxes(self, middle: np.ndarray, half: np.ndarray, steps: int) -> tuple[Any, Any]:
         """From the input on, of D input boxes: lower and upper, shape (D, N)."""
         count = len(middle)
-        lower = np.full((count, self.starts[-1]), -np.inf, np.float32)
-        upper = -lower
-        nothing = np.zeros((count, 1, 1), np.float32), np.zeros((count, 1), np.float32)
+        lower = np.zeros((count, self.starts[-1]), np.float32)
+        upper = np.zeros_like(lower)
+        shape = count, self.half_spaces
+        nothing = np.zeros((*shape, self.layers.matrices[-1].shape[0]), np.float32)
+        question = Question(middle, half, nothing, np.zeros(shape, np.float32))
         for k in range(len(self.relu)):
-            part = first_layers(self.layers, k)
-            question = Question(middle, half, *nothing)
-            for wanted in (1, steps) if k else (1,):
-                self._tighten(part, lower, upper, question, k, wanted)
+            part = slice(self.starts[k], self.starts[k + 1])
+            ends = self._first(lower, upper, question, k)
+            lower[:, part], upper[:, part] = ends
+            if k:
+                self._tighten(lower, upper, question, k, steps, known=k)
         return lower, upper
 
     def refine(self, lower: np.ndarray, upper: np.ndarray, question: Question, steps: int) -> None:
         """Tighten, in place, to the inputs for which the question's half-spaces hold."""
         for k in range(len(self.relu)):
-            self._tighten(self.layers, lower, upper, question, k, steps)
+            self._tighten(lower, upper, question, k, steps)
 
     def open(self, lower: np.ndarray, upper: np.ndarray, k: int) -> np.ndarray:
         """The neurons of layer k, (D, n), for which a tighter box can matter."""
@@ -140,28 +131,47 @@ class Root:
         low, high = lower[:, part], upper[:, part]
         return (low < 0) & (high > 0) if self.relu[k] else high > low
 
+    def _first(self, lower: Any, upper: Any, question: Question, k: int) -> tuple[Any, Any]:
+        """Bounds of all neurons of a layer at the lines to start from."""
+        count, width = len(lower), self.starts[k + 1] - self.starts[k]
+        owner, neuron = (v.reshape(-1) for v in np.indices((count, width)))
+        low, high = self._bounds(lower, upper, question, k, owner, neuron, 1, k)
+        return low.reshape(count, width), high.reshape(count, width)
+
     def _tighten(
-        self, layers: Layers, lower: np.ndarray, upper: np.ndarray, question: Question, k: int,
-        steps: int,
+        self, lower: Any, upper: Any, question: Question, k: int, steps: int, *,
+        known: int | None = None,
     ) -> None:  # fmt: skip
         owner, neuron = np.nonzero(self.open(lower, upper, k))
+        low, high = self._bounds(lower, upper, question, k, owner, neuron, steps, known)
+        where = owner, self.starts[k] + neuron
+        lower[where] = np.maximum(lower[where], low)
+        upper[where] = np.minimum(upper[where], high)
+
+    def _bounds(
+        self, lower: Any, upper: Any, question: Question, k: int, owner: np.ndarray,
+        neuron: np.ndarray, steps: int, known: int | None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Lower and upper bounds of pairs (subdomain, neuron of layer k).
+
+        `known`: how many layers have boxes; the others have no multipliers.
+        """
+        count = len(owner)
         owner, neuron = np.concatenate([owner, owner]), np.concatenate([neuron, neuron])
-        sign = np.repeat(np.float32([1, -1]), len(owner) // 2)
-        rates = Rates(np.int32(steps), *np.float32([0.3, 0.3, 1.0, 0.95]))
-        relu = self.relu[: len(layers.fns)]
-        known = self.starts[len(relu)]
-        for start in range(0, len(owner), self.block):
-            rows = np.arange(start, min(start + self.block, len(owner)))
+        sign = np.repeat(np.float32([1, -1]), count)
+        on_mu = 0.3 * (np.arange(len(self.relu)) < (len(self.relu) if known is None else known))
+        rates = Rates(np.int32(steps), np.float32(0.3), on_mu.astype(np.float32),
+                      *np.float32([1.0, 0.95]))  # fmt: skip
+        found = np.zeros(2 * count, np.float32)
+        for start in range(0, 2 * count, self.block):
+            rows = np.arange(start, min(start + self.block, 2 * count))
             padded = np.resize(rows, self.block)
             mine = owner[padded]
-            asked = Question(*(v[mine] for v in (question.middle, question.half, question.rows,
-                                                 question.thresholds)))  # fmt: skip
+            asked = (question.middle, question.half, question.rows, question.thresholds)
             bound, size = neuron_bounds(
-                layers, lower[mine, :known], upper[mine, :known], asked,
-                neuron[padded].astype(np.int32), sign[padded], rates, relu=relu, layer=k,
+                self.layers, lower[mine], upper[mine], Question(*(v[mine] for v in asked)),
+                (self.starts[k] + neuron[padded]).astype(np.int32), sign[padded], rates,
+                relu=self.relu,
             )  # fmt: skip
-            low = (np.asarray(bound) - self.allowance * np.asarray(size))[: len(rows)]
-            below, above = rows[sign[rows] > 0], rows[sign[rows] < 0]
-            where = owner, self.starts[k] + neuron
-            np.maximum.at(lower, (where[0][below], where[1][below]), low[below - start])
-            np.minimum.at(upper, (where[0][above], where[1][above]), -low[above - start])
+            found[rows] = (np.asarray(bound) - self.allowance * np.asarray(size))[: len(rows)]
+        return found[:count], -found[count:]

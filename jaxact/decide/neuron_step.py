@@ -15,7 +15,6 @@ from jaxact.decide.neuron_dual import Multipliers, Question, pull_back, push_for
 from jaxact.decide.neuron_lines import lines_of, places
 from jaxact.decide.neuron_root import cut, families_of
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.tracing.program import plain, program_of
 
 
 @pytree()
@@ -31,6 +30,7 @@ class Batch:
         rows: shape (B, H, outputs).
         thresholds: shape (B, H).
         live: whether the row counts, shape (B,).
+        goal: a distance above 0 to aim at, shape (B,).
     """
 
     lower: Leaf
@@ -44,7 +44,6 @@ class Batch:
     thresholds: Leaf
     live: Leaf
     goal: Leaf
-    stride: Leaf
 
 
 @pytree()
@@ -72,7 +71,6 @@ class Outcome:
     x: Leaf
     margin: Leaf
     half: Leaf
-    stride: Leaf
 
 
 def cut_places(flat: Array, widths: tuple[int, ...], relu: tuple[bool, ...]) -> tuple[Array, ...]:
@@ -107,6 +105,7 @@ def step(
         allowance: for rounding, relative to the sum of the absolute terms of the bound.
         relu: which activations are relu.
         candidates: how many splits are tried, K.
+        first: whether nothing is known yet: a plain ascent comes before.
 
     Returns:
         `Outcome`.
@@ -118,18 +117,19 @@ def step(
     free = Multipliers(cut_places(batch.places, widths, relu), cut(batch.mu, widths), batch.weights)
 
     if first:
-        adam = Rates(steps, *(jnp.asarray(r, batch.lower.dtype) for r in (0.1, 0.1, 0.1, 0.97)))
+        rate = jnp.asarray(0.1, batch.lower.dtype)
+        adam = Rates(steps, rate, jnp.full(len(relu), rate), rate, jnp.asarray(0.97, rate.dtype))
         found = climb(
             layers, families, boxes, question, free, adam, lambda b: (b > 0) | ~batch.live
         )
         free = found.free
         steps = steps // 2
-    found, half, stride = aim(layers, families, boxes, question, free, steps, batch.live, batch.goal, batch.stride)
+    found, half = aim(layers, families, boxes, question, free, steps, batch.live, batch.goal)
     lines = tuple(f.at(p) for f, p in zip(families, found.free.places, strict=True))
     last = pull_back(layers, lines, boxes, question, found.free)
     x, _ = push_forward(layers, question, last)
     neuron, point = _candidates(layers, boxes, last, found.z, relu, candidates)
-    children = _try(layers, lines, boxes, question, found.free, neuron, point, relu)
+    children = _try(layers, lines, boxes, question, found.free, neuron, point, relu, allowance)
     children = jnp.where((neuron >= 0)[:, :, None], children, -jnp.inf)
     worth = _worth(children, last.bound)
     order = jnp.argsort(-worth, axis=1)
@@ -140,7 +140,7 @@ def step(
     return Outcome(
         last.bound - allowance * last.size, join_places(found.free.places),
         jnp.concatenate(found.free.mu, axis=1), found.free.weights, neuron, point, children,
-        x, margin, half, stride,
+        x, margin, half,
     )  # fmt: skip
 
 
@@ -159,7 +159,11 @@ def _candidates(
         (lower, upper), after = boxes[k], last.after[k]
         low, low_shift, high, high_shift = last.lines[k]
         inside = jnp.clip(z[k], lower, upper)
-        y = jnp.maximum(inside, 0) if kind else plain(program_of(fn, theta, traced=bool(theta)), inside, theta)
+        y = (
+            jnp.maximum(inside, 0)
+            if kind
+            else plain(program_of(fn, theta, traced=bool(theta)), inside, theta)
+        )
         loss = jnp.maximum(after, 0) * (y - low * inside - low_shift)
         loss = loss + jnp.minimum(after, 0) * (y - high * inside - high_shift)
         if kind:
@@ -181,7 +185,7 @@ def _candidates(
 
 def _try(
     layers: Layers, lines: Any, boxes: Any, question: Question, free: Multipliers,
-    neuron: Array, point: Array, relu: tuple[bool, ...],
+    neuron: Array, point: Array, relu: tuple[bool, ...], allowance: Any,
 ) -> Array:  # fmt: skip
     """The bounds of both children of every candidate, at the parent's multipliers."""
     batch, count = neuron.shape
@@ -219,4 +223,4 @@ def _try(
     question = jax.tree.map(wide, question)
     free = Multipliers(free.places, tuple(wide(m) for m in free.mu), wide(free.weights))
     found = pull_back(layers, tuple(new_lines), tuple(new_boxes), question, free)
-    return found.bound.reshape(batch, count, 2)
+    return (found.bound - allowance * found.size).reshape(batch, count, 2)
