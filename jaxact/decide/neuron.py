@@ -36,6 +36,7 @@ class NeuronSplit:
         attacks: subdomains of a batch from which a counterexample is looked for.
         attack_steps: gradient steps for it.
         near: margins up to here are checked in float64.
+        leaf: a linear program's margin, in float64, above which a leaf is closed.
         allowance: for rounding, relative to the sum of the absolute terms of a bound.
         capacity: subdomains in memory, about: above it the search goes strictly depth first.
         save_every: seconds between checkpoints.
@@ -55,6 +56,7 @@ class NeuronSplit:
     attacks: int = 16
     attack_steps: int = 10
     near: float = 1e-4
+    leaf: float = 1e-5
     allowance: float = 1e-6
     capacity: int = 20_000
     save_every: float = 20.0

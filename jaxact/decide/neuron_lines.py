@@ -6,14 +6,20 @@ moved within a family of certified ones by a number in [0, 1], which costs no ce
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxact.bounds.relax_slopes import lines_with_slopes, slope_ranges
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.analysis import analyse_linear
+
+_CHUNK = 4096
+"""Intervals whose lines are made at once."""
 
 _CHORD = 1 + 2.0**-20
 """On the intercept of a chord: covers the rounding of its slope, of the ends and of itself."""
@@ -115,11 +121,6 @@ def places(relu: bool) -> int:  # noqa: FBT001
     return 1 if relu else 2
 
 
-def lines_of(fn: Any, theta: Any, lower: Array, upper: Array, *, relu: bool) -> Any:
-    """The family of lines over intervals of shape (B, n)."""
-    return relu_lines(lower, upper) if relu else knot_lines(fn, theta, lower, upper)
-
-
 def relu_lines(lower: Array, upper: Array) -> ReluLines:
     """Of relu; where the interval is on one side of 0 both lines are relu itself."""
     active, free = lower >= 0, (lower < 0) & (upper > 0)
@@ -131,7 +132,18 @@ def relu_lines(lower: Array, upper: Array) -> ReluLines:
     return ReluLines(active.astype(lower.dtype), free.astype(lower.dtype), slope, shift)
 
 
-def knot_lines(fn: Any, theta: Any, lower: Array, upper: Array) -> KnotLines:
+def rough_lines(fn: Any, theta: Any, lower: Array, upper: Array) -> tuple[Array, ...]:
+    """Lines of the chord's slope that hold at some points: to choose by, not to certify with."""
+    width = jnp.maximum(upper - lower, 1e-6)
+    x = lower[None] + width[None] * jnp.linspace(0, 1, 9, dtype=lower.dtype)[:, None]
+    y = fn(x, *theta)
+    slope = (y[-1] - y[0]) / width
+    rest = y - slope[None] * x
+    return slope, rest.min(0), slope, rest.max(0)
+
+
+@functools.partial(jax.jit, static_argnames="fn")
+def _knots(lower: Array, upper: Array, theta: Any, *, fn: Any) -> KnotLines:
     """Three slopes a side: the ends of what can be best, and between them."""
     below, above = slope_ranges(fn, lower, upper, theta)
 
@@ -141,4 +153,35 @@ def knot_lines(fn: Any, theta: Any, lower: Array, upper: Array) -> KnotLines:
     lines = lines_with_slopes(fn, lower, upper, three(below), three(above), theta)
     return KnotLines(
         lines.lower_slope, lines.lower_intercept, lines.upper_slope, lines.upper_intercept
+    )
+
+
+def knot_lines(fn: Any, theta: Any, lower: np.ndarray, upper: np.ndarray) -> KnotLines:
+    """The family over intervals (B, n), on the host: in chunks, so that it compiles once."""
+    ends = (np.asarray(v).reshape(-1) for v in (lower, upper))
+    low, high = ends
+    found = []
+    for start in range(0, low.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        count = low[part].size
+        padded = (np.pad(v[part], (0, _CHUNK - count), mode="edge") for v in (low, high))
+        lines = _knots(*padded, theta, fn=fn)
+        found.append(jax.tree.map(lambda v, n=count: np.asarray(v)[:, :n], lines))
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *found)
+    return jax.tree.map(lambda v: v.reshape(3, *lower.shape), whole)
+
+
+def host_lines(layers: Any, relu: tuple[bool, ...], boxes: Any) -> tuple[KnotLines | None, ...]:
+    """What `families_of` cannot make inside a kernel without a long compilation: None for relu."""
+    return tuple(
+        None if kind else knot_lines(fn, theta, *box)
+        for fn, theta, kind, box in zip(layers.fns, layers.thetas, relu, boxes, strict=True)
+    )
+
+
+def families_of(known: tuple[KnotLines | None, ...], boxes: Any) -> tuple[Any, ...]:
+    """Lines of every activation over boxes of shapes (B, n): those known, and those of relu."""
+    return tuple(
+        relu_lines(*box) if lines is None else lines
+        for lines, box in zip(known, boxes, strict=True)
     )

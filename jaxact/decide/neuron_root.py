@@ -17,10 +17,10 @@ from jaxtyping import Array
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
-from jaxact.decide.neuron_lines import lines_of
+from jaxact.decide.neuron_lines import families_of, host_lines
 
 
-def cut(flat: Array, widths: tuple[int, ...]) -> tuple[Array, ...]:
+def cut(flat: Any, widths: tuple[int, ...]) -> tuple[Any, ...]:
     """The layers of (B, N)."""
     found, start = [], 0
     for width in widths:
@@ -29,19 +29,13 @@ def cut(flat: Array, widths: tuple[int, ...]) -> tuple[Array, ...]:
     return tuple(found)
 
 
-def families_of(layers: Layers, relu: tuple[bool, ...], boxes: Any) -> tuple[Any, ...]:
-    """Lines of every activation over boxes of shapes (B, n)."""
-    return tuple(
-        lines_of(fn, theta, *box, relu=kind)
-        for fn, theta, kind, box in zip(layers.fns, layers.thetas, relu, boxes, strict=True)
-    )
-
-
 @functools.partial(jax.jit, static_argnames=("relu",))
 def neuron_bounds(
     layers: Layers,
     lower: Array,
     upper: Array,
+    known: Any,
+    owner: Array,
     question: Question,
     which: Array,
     sign: Array,
@@ -55,6 +49,8 @@ def neuron_bounds(
         layers: the network.
         lower: ends of its activations' boxes, side by side, shape (R, N); finite.
         upper: the same.
+        known: lines of D subdomains, as of `host_lines`.
+        owner: each row's subdomain, shape (R,).
         question: the half-spaces to use, shape (R, H, outputs); zero for none.
         which: the neurons, among all, shape (R,).
         sign: 1 or -1, shape (R,).
@@ -66,7 +62,8 @@ def neuron_bounds(
     """
     widths, dtype = layers.widths, sign.dtype
     boxes = tuple(zip(cut(lower, widths), cut(upper, widths), strict=True))
-    families = families_of(layers, relu, boxes)
+    mine = jax.tree.map(lambda v: v[:, owner], known)
+    families = families_of(mine, boxes)
     every = jnp.arange(sum(widths), dtype=which.dtype)[None]
     one_hot = cut(jnp.where(every == which[:, None], sign[:, None], 0), widths)
     question = Question(
@@ -94,13 +91,14 @@ class Root:
         block: rows bounded at once.
         allowance: for rounding, relative to the sum of a bound's absolute terms.
         half_spaces: of a question, H.
+        group: subdomains tightened at once, at most.
     """
 
     def __init__(
         self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float,
-        half_spaces: int,
+        half_spaces: int, group: int,
     ) -> None:  # fmt: skip
-        self.half_spaces = half_spaces
+        self.half_spaces, self.group = half_spaces, group
         self.layers, self.relu, self.block, self.allowance = layers, relu, block, allowance
         self.starts = np.cumsum([0, *layers.widths])
 
@@ -148,6 +146,14 @@ class Root:
         lower[where] = np.maximum(lower[where], low)
         upper[where] = np.minimum(upper[where], high)
 
+    def _lines(self, lower: Any, upper: Any) -> Any:
+        """Of all layers, for as many subdomains as `group`: equal shapes compile once."""
+        more = max(self.group, len(lower)) - len(lower)
+        low, high = (np.pad(v, ((0, more), (0, 0)), mode="edge") for v in (lower, upper))
+        widths = self.layers.widths
+        boxes = zip(cut(low, widths), cut(high, widths), strict=True)
+        return host_lines(self.layers, self.relu, boxes)
+
     def _bounds(
         self, lower: Any, upper: Any, question: Question, k: int, owner: np.ndarray,
         neuron: np.ndarray, steps: int, known: int | None,
@@ -162,6 +168,7 @@ class Root:
         on_mu = 0.3 * (np.arange(len(self.relu)) < (len(self.relu) if known is None else known))
         rates = Rates(np.int32(steps), np.float32(0.3), on_mu.astype(np.float32),
                       *np.float32([1.0, 0.95]))  # fmt: skip
+        lines = self._lines(lower, upper)
         found = np.zeros(2 * count, np.float32)
         for start in range(0, 2 * count, self.block):
             rows = np.arange(start, min(start + self.block, 2 * count))
@@ -169,7 +176,8 @@ class Root:
             mine = owner[padded]
             asked = (question.middle, question.half, question.rows, question.thresholds)
             bound, size = neuron_bounds(
-                self.layers, lower[mine], upper[mine], Question(*(v[mine] for v in asked)),
+                self.layers, lower[mine], upper[mine], lines, mine.astype(np.int32),
+                Question(*(v[mine] for v in asked)),
                 (self.starts[k] + neuron[padded]).astype(np.int32), sign[padded], rates,
                 relu=self.relu,
             )  # fmt: skip

@@ -12,8 +12,9 @@ from jaxact.decide.decision import Clock
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_attack import descend
 from jaxact.decide.neuron_dual import Question
-from jaxact.decide.neuron_lines import is_relu, places
-from jaxact.decide.neuron_root import Root
+from jaxact.decide.neuron_leaf import leaf_margin
+from jaxact.decide.neuron_lines import host_lines, is_relu, places
+from jaxact.decide.neuron_root import Root, cut
 from jaxact.decide.neuron_state import Domain, Queue
 from jaxact.decide.neuron_step import Batch, step
 from jaxact.decide.problem import Pieces
@@ -44,7 +45,10 @@ class Search:
         self.half = up(half, "float32")
         self.rows = pieces.rows.astype(np.float32)
         self.thresholds = up(pieces.thresholds, "float32")
-        self.root = Root(layers, self.relu, method.block, method.allowance, self.rows.shape[1])
+        self.root = Root(
+            layers, self.relu, method.block, method.allowance, self.rows.shape[1],
+            method.rebox_batch,
+        )  # fmt: skip
         self.goal = np.full(len(pieces), _LEAST_GOAL, np.float32)
         self.queue, self.stuck = Queue(method.capacity), list[Domain]()
         self.domains, self.margin, self.x = 0, float("inf"), None
@@ -56,7 +60,12 @@ class Search:
             np.concatenate([self.middle, self.half], 1), axis=0, return_inverse=True
         )
         middle, half = np.split(boxes, 2, axis=1)
-        lower, upper = self.root.boxes(middle, half, self.method.root_steps)
+        size = self.method.rebox_batch
+        ends = [
+            self.root.boxes(middle[k : k + size], half[k : k + size], self.method.root_steps)
+            for k in range(0, len(boxes), size)
+        ]
+        lower, upper = (np.concatenate(v) for v in zip(*ends, strict=True))
         widths = self.layers.widths
         numbers = sum(places(r) * n for r, n in zip(self.relu, widths, strict=True))
         h = self.rows.shape[1]
@@ -79,7 +88,7 @@ class Search:
         method, n = self.method, len(taken)
         batch = self._batch(taken)
         out = step(
-            self.layers, batch, np.int32(method.steps * (5 if first else 1)),
+            self.layers, batch, self._lines(batch), np.int32(method.steps * (5 if first else 1)),
             np.float32(method.allowance), relu=self.relu, candidates=method.candidates,
             first=first,
         )  # fmt: skip
@@ -126,11 +135,16 @@ class Search:
             np.arange(size) < len(taken), self.goal[piece],
         )  # fmt: skip
 
+    def _lines(self, batch: Batch) -> Any:
+        widths = self.layers.widths
+        ends = (cut(np.asarray(v), widths) for v in (batch.lower, batch.upper))
+        return host_lines(self.layers, self.relu, zip(*ends, strict=True))
+
     def _split(self, domain: Domain, out: Any, i: int) -> list[Domain]:
         """Both children at the best candidate, without those that are closed already."""
         neuron = int(out.neuron[i, 0])
         if neuron < 0:
-            self.stuck.append(domain)
+            self._leaf(domain)
             return []
         found = []
         for side, name in enumerate(("upper", "lower")):
@@ -148,6 +162,20 @@ class Search:
             setattr(child, name, ends)
             found.append(child)
         return found
+
+    def _leaf(self, domain: Domain) -> None:
+        """Close what cannot be split, or set it aside."""
+        p, least = domain.piece, -np.inf
+        if all(self.relu):
+            arguments = (self.middle[p], self.half[p], self.rows[p], self.thresholds[p])
+            wide = (v.astype(np.float64) for v in arguments)
+            least, x = leaf_margin(self.layers, domain, *wide)
+            if least <= self.method.near and self.witness is not None:
+                self.x = self.witness(x[None])
+        if least > self.method.leaf:
+            self.margin = min(self.margin, least)
+        else:
+            self.stuck.append(domain)
 
     def _tightened(self, domains: list[Domain]) -> list[Domain]:
         """With boxes of the inputs that are still to be excluded; without the empty ones."""

@@ -12,8 +12,8 @@ from jaxtyping import Array
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_climb import Rates, aim, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back, push_forward
-from jaxact.decide.neuron_lines import lines_of, places
-from jaxact.decide.neuron_root import cut, families_of
+from jaxact.decide.neuron_lines import families_of, places, relu_lines, rough_lines
+from jaxact.decide.neuron_root import cut
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -89,6 +89,7 @@ def join_places(parts: tuple[Array, ...]) -> Array:
 def step(
     layers: Layers,
     batch: Batch,
+    known: Any,
     steps: Any,
     allowance: Any,
     *,
@@ -101,6 +102,7 @@ def step(
     Args:
         layers: the network.
         batch: the subdomains.
+        known: their lines, as of `host_lines`.
         steps: of the ascent.
         allowance: for rounding, relative to the sum of the absolute terms of the bound.
         relu: which activations are relu.
@@ -112,7 +114,7 @@ def step(
     """
     widths = layers.widths
     boxes = tuple(zip(cut(batch.lower, widths), cut(batch.upper, widths), strict=True))
-    families = families_of(layers, relu, boxes)
+    families = families_of(known, boxes)
     question = Question(batch.middle, batch.half, batch.rows, batch.thresholds)
     free = Multipliers(cut_places(batch.places, widths, relu), cut(batch.mu, widths), batch.weights)
 
@@ -159,11 +161,7 @@ def _candidates(
         (lower, upper), after = boxes[k], last.after[k]
         low, low_shift, high, high_shift = last.lines[k]
         inside = jnp.clip(z[k], lower, upper)
-        y = (
-            jnp.maximum(inside, 0)
-            if kind
-            else plain(program_of(fn, theta, traced=bool(theta)), inside, theta)
-        )
+        y = fn(inside, *theta)
         loss = jnp.maximum(after, 0) * (y - low * inside - low_shift)
         loss = loss + jnp.minimum(after, 0) * (y - high * inside - high_shift)
         if kind:
@@ -173,7 +171,6 @@ def _candidates(
         else:
             width = upper - lower
             point = jnp.clip(jnp.zeros_like(lower), lower + 0.25 * width, upper - 0.25 * width)
-            point = point.astype(jnp.float16).astype(lower.dtype)
             can = (point > lower) & (point < upper) & (width > 1e-3)
         scores.append(jnp.where(can, loss, -1))
         points.append(point)
@@ -211,8 +208,11 @@ def _try(
         mine = (which >= starts[k]) & (which < starts[k + 1])
         key = (fn, kind, len(theta) == 0 or k)
         if key not in cache:
-            family = lines_of(fn, theta, below[None], above[None], relu=kind)
-            cache[key] = [v[0] for v in family.at(family.start())]
+            if kind:
+                family = relu_lines(below[None], above[None])
+                cache[key] = [v[0] for v in family.at(family.start())]
+            else:
+                cache[key] = rough_lines(fn, theta, below, above)
         here = mine[:, None] & (which[:, None] - starts[k] == jnp.arange(widths[k])[None])
         new_lines.append(tuple(
             jnp.where(here, new[:, None], wide(old))
@@ -223,4 +223,7 @@ def _try(
     question = jax.tree.map(wide, question)
     free = Multipliers(free.places, tuple(wide(m) for m in free.mu), wide(free.weights))
     found = pull_back(layers, tuple(new_lines), tuple(new_boxes), question, free)
-    return (found.bound - allowance * found.size).reshape(batch, count, 2)
+    bound = found.bound - allowance * found.size
+    if not all(relu):  # rough lines steer, they close nothing
+        bound = jnp.minimum(bound, -jnp.finfo(bound.dtype).tiny)
+    return bound.reshape(batch, count, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 import jax
@@ -17,8 +16,8 @@ from jaxact.decide.decision import Clock, Status
 from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
-from jaxact.decide.neuron_lines import is_relu, knot_lines, relu_lines
-from jaxact.decide.neuron_root import Root, cut, families_of
+from jaxact.decide.neuron_lines import families_of, is_relu, knot_lines, relu_lines
+from jaxact.decide.neuron_root import Root, cut
 from jaxact.decide.neuron_step import step
 from jaxact.tracing import trace
 
@@ -177,7 +176,7 @@ def test_a_dual_bound_is_below_every_value_for_any_multipliers(rng):
                 (lower if rng.random() < 0.5 else upper)[row, j] = 0
     lower, upper = lower.astype(np.float32), upper.astype(np.float32)
     boxes = tuple(zip(cut(lower, widths), cut(upper, widths), strict=True))
-    families = families_of(layers, (True, True), boxes)
+    families = families_of((None, None), boxes)
     rows = rng.normal(size=(count, 2, 3)).astype(np.float32)
     thresholds = rng.normal(size=(count, 2)).astype(np.float32)
     question = Question(np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32), rows, thresholds)
@@ -204,7 +203,7 @@ def test_the_ascent_lies_between_crown_and_the_linear_program():
     box = Box(-jnp.ones(2), jnp.ones(2))
     plain = crown(network, box, jnp.asarray(row, jnp.float32)[None])
     boxes = tuple((low[None], high[None]) for low, high in plain.intermediate)
-    families = families_of(layers, (True, True), boxes)
+    families = families_of((None, None), boxes)
     question = Question(
         np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32),
         row.astype(np.float32)[None, None], np.zeros((1, 1), np.float32),
@@ -251,7 +250,7 @@ def test_tightened_boxes_hold_what_is_unsafe(rng):
     x = rng.uniform(-1, 1, (20000, 2))
     out = values(weights, x) @ row
     threshold = np.quantile(out, 0.02)
-    root = Root(layers, (True, True), 16, 1e-6, 1)
+    root = Root(layers, (True, True), 16, 1e-6, 1, 2)
     middle, half = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
     lower, upper = root.boxes(middle, half, 10)
     z0 = x @ weights[0][0].T + weights[0][1]
@@ -279,7 +278,7 @@ def test_families_are_made_of_lines_that_hold(act, rng):
     x = lower + part * (upper - lower)
     y = np.asarray(act(jnp.asarray(x)))
     for family, value in [
-        (jax.jit(functools.partial(knot_lines, act, ()))(lower, upper), y),
+        (knot_lines(act, (), lower, upper), y),
         (relu_lines(jnp.asarray(lower), jnp.asarray(upper)), np.maximum(x, 0)),
     ]:
         shape = family.start().shape
