@@ -18,7 +18,7 @@ from jaxact.bounds.relax_slopes import lines_with_slopes, slope_ranges
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.analysis import analyse_linear
 
-_CHUNK = 4096
+_CHUNK = 512
 """Intervals whose lines are made at once."""
 
 _CHORD = 1 + 2.0**-20
@@ -173,10 +173,19 @@ def knot_lines(fn: Any, theta: Any, lower: np.ndarray, upper: np.ndarray) -> Kno
 
 def host_lines(layers: Any, relu: tuple[bool, ...], boxes: Any) -> tuple[KnotLines | None, ...]:
     """What `families_of` cannot make inside a kernel without a long compilation: None for relu."""
-    return tuple(
-        None if kind else knot_lines(fn, theta, *box)
-        for fn, theta, kind, box in zip(layers.fns, layers.thetas, relu, boxes, strict=True)
-    )
+    boxes, found = list(boxes), [None] * len(relu)
+    groups: dict[Any, list[int]] = {}
+    for k, (fn, theta) in enumerate(zip(layers.fns, layers.thetas, strict=True)):
+        if not relu[k]:
+            groups.setdefault((fn, k if theta else -1), []).append(k)
+    for group in groups.values():
+        ends = (np.concatenate([boxes[k][side] for k in group], axis=1) for side in (0, 1))
+        lines = knot_lines(layers.fns[group[0]], layers.thetas[group[0]], *ends)
+        cuts = np.cumsum([boxes[k][0].shape[1] for k in group])[:-1]
+        parts = [np.split(v, cuts, axis=2) for v in jax.tree.leaves(lines)]
+        for k, part in zip(group, zip(*parts, strict=True), strict=True):
+            found[k] = KnotLines(*part)  # pyright: ignore[reportCallIssue]
+    return tuple(found)
 
 
 def families_of(known: tuple[KnotLines | None, ...], boxes: Any) -> tuple[Any, ...]:
