@@ -19,6 +19,7 @@ from jaxact.decide.decision import Clock, Decision, Status
 from jaxact.decide.input_split import Found, InputSplit, input_split
 from jaxact.decide.input_step import Flat
 from jaxact.decide.layers import Layers, layers_of
+from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.problem import pairs_of, pieces_of
 from jaxact.decide.sound import sound_margins
 from jaxact.numerics.pytrees import callable_pytree
@@ -29,6 +30,8 @@ from jaxact.tracing.ranges import down, up
 _BESIDE = 16
 """Starts of an attack beside each corner."""
 
+_ALPHA = functools.partial(bounds.alpha_crown, intermediate=True)
+
 FEW = 16
 """Inputs up to which their boxes are split and not the neurons."""
 
@@ -37,7 +40,7 @@ def decide(
     f: Callable[..., Any],
     cases: Any,
     *,
-    method: InputSplit | None = None,
+    method: InputSplit | NeuronSplit | None = None,
     timeout: float = float("inf"),
     state: str | os.PathLike[str] | None = None,
     progress: Callable[[Status], Any] | None = None,
@@ -47,9 +50,8 @@ def decide(
     r"""Whether any input of a region has an unsafe output: branch and bound until it is known.
 
     A region whose bound does not exclude the unsafe set is split and its parts are bounded
-    again; inputs at which a bound is reached are tried as counterexamples. The boxes of few
-    inputs are split, whatever the network. Equal architectures compile once, whatever their
-    weights.
+    again; inputs at which a bound is reached are tried as counterexamples. Equal architectures
+    compile once, whatever their weights.
 
     A counterexample counts if the network, evaluated in float64, is unsafe there. Bounds are
     computed in float32 with an allowance for rounding; with `sound` every closed part is
@@ -60,21 +62,24 @@ def decide(
         cases: a pair (region, `jaxact.bounds.Unsafe`), several, or `Property.cases` of
             `jaxact.io.load_vnnlib`. A region is a `Box` or a `Ball` of norm inf, of the
             sample's shape or flat.
-        method: `InputSplit(...)` or None: chosen by the number of inputs.
+        method: `InputSplit(...)`, `NeuronSplit(...)`, or None: the boxes of up to 16 inputs are
+            split, else the neurons of networks without branches; of any other network an attack
+            and bounds without splitting are all there is.
         timeout: seconds of wall time, looked at between steps; a compilation is not cut short.
         state: a folder for checkpoints: the same call made again after a kill, or after time ran
             out, goes on from there.
         progress: called with `Status` about once a second.
         reference: another evaluation, x -> y, such as `jaxact.io.onnxruntime_evaluation`; a
             counterexample on which it disagrees is an error.
-        sound: certify in real arithmetic.
+        sound: certify in real arithmetic; for more than 16 inputs without splitting.
 
     Returns:
         `Decision`. Not differentiable.
 
     Raises:
         TypeError: for cases that are no pairs of a region and an unsafe set.
-        ValueError: for shapes that do not fit, a negative timeout, or a reference that disagrees.
+        ValueError: for shapes that do not fit, a negative timeout, a method that does not fit the
+            network, or a reference that disagrees.
         NotImplementedError: for a primitive with no certified rule.
 
     Example:
@@ -99,14 +104,35 @@ def decide(
     if not len(problem.pieces):  # every box is empty
         return problem.decision(Found("verified", float("inf"), 0, None), "bounds", clock)
     few = problem.pieces.lower.shape[1] <= FEW
-    if not (few or isinstance(method, InputSplit)):
-        return problem.decision(*problem.whole(clock), clock)
-    options = {"witness": problem.witness, "progress": progress, "state": problem.folder(state)}
-    found = input_split(
-        problem.net, problem.pieces, method or InputSplit(), clock,
-        certify=problem.certified if sound else None, **options,
+    options: Any = {"progress": progress, "state": problem.folder(state)}
+    if method is None and few or isinstance(method, InputSplit):
+        found = input_split(
+            problem.net, problem.pieces, method or InputSplit(), clock, witness=problem.witness,
+            certify=problem.certified if sound else None, **options,
+        )  # fmt: skip
+        return problem.decision(found, "input splitting", clock)
+    methods = (functools.partial(bounds.crown, sound=True),) if sound else (bounds.crown,)
+    splits = problem.layers is not None and not sound
+    if not splits:
+        if method is not None:
+            raise ValueError(f"method must be None or InputSplit here, got {method!r}")
+        methods = methods if sound else (*methods, _ALPHA)
+    if (found := problem.attacked()) is not None:
+        return problem.decision(found, "attack", clock)
+    margins, x = problem.whole(clock, *methods)
+    left, least = np.flatnonzero(margins <= 0), float(margins.min())
+    if x is not None:
+        return problem.decision(Found("falsified", least, 0, x), "attack", clock)
+    if not splits or not len(left):
+        status = "unknown" if len(left) else "verified"
+        return problem.decision(Found(status, least, 0, None), "bounds", clock)
+    status, margin, domains, x = neuron_split(
+        problem.network, problem.net, problem.pieces.take(left), method or NeuronSplit(), clock,
+        witness=problem.witness, **options,
     )  # fmt: skip
-    return problem.decision(found, "input splitting", clock)
+    closed = np.delete(margins, left).min(initial=np.inf)
+    found = Found(status, min(margin, float(closed)), domains, x)
+    return problem.decision(found, "neuron splitting", clock)
 
 
 class _Problem:
@@ -165,54 +191,64 @@ class _Problem:
                 f"{np.abs(other - y).max():g}"
             )
 
-    def attack(self, k: int, **options: Any) -> np.ndarray | None:
-        """Signed gradient descent to a piece's polyhedron; a counterexample or None."""
-        found = bounds.falsify(self.network, *self.piece(k), **options)
+    def groups(self) -> list[np.ndarray]:
+        """Which pieces have the same box."""
+        ends = np.concatenate([self.pieces.lower, self.pieces.upper], axis=1)
+        which = np.unique(ends, axis=0, return_inverse=True)[1].reshape(-1)
+        return [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+
+    def attacked(self) -> Found | None:
+        """A counterexample by signed gradient descent in every box, or None."""
+        for same in self.groups():
+            x = self.attack(same, restarts=4 * len(same) + 28)
+            if x is not None:
+                return Found("falsified", -float("inf"), 0, x)
+        return None
+
+    def attack(self, same: np.ndarray, **options: Any) -> np.ndarray | None:
+        """Signed gradient descent to the polyhedra of pieces of one box."""
+        p, k = self.pieces, same[0]
+        unsafe = bounds.Unsafe(p.rows[same], p.thresholds[same])
+        found = bounds.falsify(self.network, self.region(k), unsafe, **options)
         point = np.asarray(found.point, np.float64).reshape(1, -1)
-        return self.witness(np.clip(point, self.pieces.lower[k], self.pieces.upper[k]))
+        return self.witness(np.clip(point, p.lower[k], p.upper[k]))
 
     def from_planes(self, k: int, slopes: Any) -> np.ndarray | None:
         """Attack from the corners at which a piece's planes are least, and from beside them."""
-        region, _ = self.piece(k)
-        lower, upper = region.box()
+        lower, upper = self.region(k).box()
         corners = jnp.where(slopes > 0, lower[None], upper[None])
         near = jax.random.uniform(jax.random.key(0), (_BESIDE, 1, *self.shape), lower.dtype)
         near = lower[None, None] + near * (upper - lower)[None, None]
         part = jnp.linspace(0, 0.3, _BESIDE, dtype=lower.dtype)
         part = part.reshape(-1, *(1,) * (near.ndim - 1))
         starts = (corners[None] + part * (near - corners[None])).reshape(-1, *self.shape)
-        return self.attack(k, steps=100, starts=starts, restarts=len(starts), reach=0.05)
+        options = {"steps": 100, "starts": starts, "restarts": len(starts), "reach": 0.05}
+        return self.attack(np.array([k]), **options)
 
-    def whole(self, clock: Clock) -> tuple[Found, str]:
-        """Attack and bounds of every piece, without splitting."""
-        count = len(self.pieces)
-        for k in range(count):
-            if (x := self.attack(k)) is not None:
-                return Found("falsified", -float("inf"), 0, x), "attack"
-            if clock.late:
-                return Found("unknown", -float("inf"), 0, None), ""
-        margins = np.full(count, -np.inf)
-        for method in (bounds.crown, functools.partial(bounds.alpha_crown, intermediate=True)):
-            for k in map(int, np.flatnonzero(margins <= 0)):
-                if clock.late:
-                    break
-                found = bounds.certify(self.network, *self.piece(k), method=method)
-                margins[k] = max(margins[k], float(found.margin))
-                if margins[k] > 0 or found.bounds.lines is None:
+    def whole(self, clock: Clock, *methods: Callable[..., Any]) -> tuple[np.ndarray, Any]:
+        """Bounds without splitting: margins of the pieces, and a counterexample or None."""
+        margins = np.full(len(self.pieces), -np.inf)
+        for method in methods:
+            for same in self.groups():
+                same = same[margins[same] <= 0]
+                if not len(same) or clock.late:
                     continue
-                x = self.from_planes(k, found.bounds.lines.lower_slope)
-                if x is not None:
-                    return Found("falsified", margins.min(), count, x), "attack"
-        status = "verified" if margins.min() > 0 else "unknown"
-        return Found(status, float(margins.min()), count, None), "bounds"
+                rows = self.pieces.rows[same].astype(np.float32)
+                found = method(self.network, self.region(same[0]), rows.reshape(-1, rows.shape[2]))
+                lower = np.asarray(found.lower, np.float64).reshape(rows.shape[:2])
+                own = (lower - self.pieces.thresholds[same]).max(axis=1)
+                margins[same] = np.fmax(margins[same], own)
+                slopes = found.lines.lower_slope.reshape(*rows.shape[:2], *self.shape)
+                for k in np.flatnonzero(own <= 0):
+                    if (x := self.from_planes(same[k], slopes[k])) is not None:
+                        return margins, x
+        return margins, None
 
-    def piece(self, k: int) -> tuple[bounds.Box, bounds.Unsafe]:
-        """One piece, rounded outward to float32."""
+    def region(self, k: Any) -> bounds.Box:
+        """The box of a piece, rounded outward to float32."""
         p = self.pieces
         ends = down(p.lower[k], "float32"), up(p.upper[k], "float32")
-        lower, upper = (jnp.asarray(e.reshape(self.shape)) for e in ends)
-        unsafe = bounds.Unsafe(p.rows[k : k + 1], p.thresholds[k : k + 1])
-        return bounds.Box(lower, upper), unsafe
+        return bounds.Box(*(jnp.asarray(e.reshape(self.shape)) for e in ends))
 
     def folder(self, state: str | os.PathLike[str] | None) -> pathlib.Path | None:
         """The checkpoint's folder; refused if it holds the search of another problem."""

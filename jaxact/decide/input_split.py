@@ -16,7 +16,7 @@ from jaxact.decide.decision import Clock, Status
 from jaxact.decide.input_step import Flat, step
 from jaxact.decide.layers import Layers
 from jaxact.decide.problem import Pieces
-from jaxact.decide.queue import Boxes, Stack, read_boxes, write_boxes
+from jaxact.decide.queue import Boxes, Stack
 from jaxact.decide.zoom import zoom
 from jaxact.numerics import checks
 from jaxact.tracing.ranges import down, up
@@ -109,6 +109,7 @@ def input_split(
     while len(search.stack):
         if clock.late:
             search.save()
+            search.stack.close()
             return search.found("unknown")
         x = search.advance(witness)
         if x is not None:
@@ -147,7 +148,7 @@ class _Search:
         self.least = float("inf")
         self.stuck = False
         self.near: list[tuple[float, int, np.ndarray]] = []
-        self.stack = Stack(None, method.memory)
+        self.stack = Stack(method.memory)
         if not self.resume():
             margin = np.full(len(pieces), -np.inf, np.float32)
             self.stack.push(
@@ -252,31 +253,33 @@ class _Search:
         return Found(status, min(left, self.least), self.domains, None)
 
     def save(self) -> None:
-        """Write all that waits, whole or not at all."""
+        """Write all that waits, so that a kill leaves the old files or the new ones."""
         if self.state is None:
             return
-        self.state.mkdir(parents=True, exist_ok=True)
-        parts = [read_boxes(path) for path, _, _ in self.stack.spilled] + self.stack.parts
-        write_boxes(self.state / "boxes.npz", Boxes.joined(parts))
+        found = {
+            "domains": self.domains, "steps": self.steps, "least": self.least,
+            "stuck": self.stuck, "files": self.stack.save(self.state, self.steps),
+        }  # fmt: skip
         fresh = self.state / ".search.json"
-        fresh.write_text(json.dumps(self.counts()))
+        fresh.write_text(json.dumps(found))
         os.replace(fresh, self.state / "search.json")
-
-    def counts(self) -> dict[str, Any]:
-        return {"domains": self.domains, "least": self.least, "stuck": self.stuck,
-                "pieces": len(self.pieces)}  # fmt: skip
+        for path in self.state.glob("*.npz"):
+            if path.name not in found["files"]:
+                path.unlink()
 
     def resume(self) -> bool:
         if self.state is None or not (self.state / "search.json").is_file():
             return False
         found = json.loads((self.state / "search.json").read_text())
-        self.domains, self.least, self.stuck = (found[k] for k in ("domains", "least", "stuck"))
-        self.stack.push(read_boxes(self.state / "boxes.npz"))
+        self.domains, self.steps = found["domains"], found["steps"]
+        self.least, self.stuck = found["least"], found["stuck"]
+        while self.search <= self.steps:
+            self.search *= 4
+        self.stack.load(self.state, found["files"])
         return True
 
     def clear(self) -> None:
         """Remove what a finished search does not need."""
         self.stack.close()
-        for name in ("boxes.npz", "search.json"):
-            if self.state is not None:
-                (self.state / name).unlink(missing_ok=True)
+        for path in (*self.state.glob("*.npz"), self.state / "search.json") if self.state else ():
+            path.unlink(missing_ok=True)

@@ -34,6 +34,10 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.lower)
 
+    def take(self, which: np.ndarray) -> Pieces:
+        """Some of them."""
+        return Pieces(*(getattr(self, f.name)[which] for f in dataclasses.fields(self)))
+
     def padded(self, half_spaces: int) -> Pieces:
         """With so many half-spaces, the first one repeated: equal shapes compile once."""
         more = half_spaces - self.rows.shape[1]

@@ -45,7 +45,6 @@ class Stack:
     """Last in, first out. Past `limit` boxes the oldest half goes to a file.
 
     Args:
-        folder: where files go; a temporary folder, removed by `close`, if None.
         limit: boxes in memory, at most.
 
     Example:
@@ -53,7 +52,7 @@ class Stack:
         >>> def box(k):
         ...     ends = np.full((1, 2), k), np.full((1, 2), k + 1)
         ...     return Boxes(*ends, np.zeros(1, int), np.zeros(1))
-        >>> stack = Stack(None, limit=2)
+        >>> stack = Stack(limit=2)
         >>> for k in range(5):
         ...     stack.push(box(k))
         >>> len(stack), stack.in_memory <= 2, [int(stack.pop(1).lower[0, 0]) for _ in range(5)]
@@ -61,10 +60,8 @@ class Stack:
         >>> stack.close()
     """
 
-    def __init__(self, folder: pathlib.Path | None, limit: int) -> None:
-        self.own = folder is None
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="jaxact-")) if folder is None else folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, limit: int) -> None:
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.limit = limit
         self.parts: list[Boxes] = []
         self.spilled: list[tuple[pathlib.Path, int, float]] = []
@@ -112,7 +109,7 @@ class Stack:
         together = Boxes.joined(self.parts)
         half = max(len(together) - self.limit // 2, 1)
         old = together.take(slice(None, half))
-        path = self.folder / f"boxes-{self.written:06d}.npz"
+        path = self._file(f"boxes-{self.written:06d}.npz")
         write_boxes(path, old)
         self.written += 1
         self.spilled.append((path, half, float(old.margin.min())))
@@ -120,11 +117,47 @@ class Stack:
 
     def close(self) -> None:
         """Remove the files."""
-        if self.own:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        else:
-            for path, _, _ in self.spilled:
-                path.unlink(missing_ok=True)
+        if self.folder is not None:
+            self.folder.cleanup()
+
+    def save(self, folder: pathlib.Path, number: int) -> list[str]:
+        """Leave copies of all that waits in a folder; their names, from the bottom of the stack.
+
+        What is on disk already is linked and not read.
+        """
+        names = []
+        for path, _, _ in self.spilled:
+            names.append(path.name)
+            if not (folder / path.name).exists():
+                _link(path, folder / path.name)
+        if self.parts:
+            names.append(f"memory-{number:06d}.npz")
+            write_boxes(folder / names[-1], Boxes.joined(self.parts))
+        return names
+
+    def load(self, folder: pathlib.Path, names: list[str]) -> None:
+        """Take what `save` left; the copies stay."""
+        for name in names:
+            boxes = read_boxes(folder / name)
+            if name.startswith("memory"):
+                self.push(boxes)
+                continue
+            self.written = max(self.written, int(name[6:12]) + 1)
+            path = self._file(name)
+            _link(folder / name, path)
+            self.spilled.append((path, len(boxes), float(boxes.margin.min())))
+
+    def _file(self, name: str) -> pathlib.Path:
+        if self.folder is None:  # removed with the stack
+            self.folder = tempfile.TemporaryDirectory(prefix="jaxact-")
+        return pathlib.Path(self.folder.name) / name
+
+
+def _link(old: pathlib.Path, new: pathlib.Path) -> None:
+    try:
+        os.link(old, new)
+    except OSError:  # another file system
+        shutil.copyfile(old, new)
 
 
 def write_boxes(path: pathlib.Path, boxes: Boxes) -> None:
