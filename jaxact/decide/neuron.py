@@ -45,8 +45,8 @@ class NeuronSplit:
     batch: int = 64
     steps: int = 10
     root_steps: int = 10
-    rebox: int = 3
-    rebox_steps: int = 10
+    rebox: int = 2
+    rebox_steps: int = 4
     rebox_batch: int = 4
     candidates: int = 4
     tries: int = 4

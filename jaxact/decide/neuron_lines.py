@@ -173,7 +173,8 @@ def knot_lines(fn: Any, theta: Any, lower: np.ndarray, upper: np.ndarray) -> Kno
 
 def host_lines(layers: Any, relu: tuple[bool, ...], boxes: Any) -> tuple[KnotLines | None, ...]:
     """What `families_of` cannot make inside a kernel without a long compilation: None for relu."""
-    boxes, found = list(boxes), [None] * len(relu)
+    boxes = list(boxes)
+    found: list[KnotLines | None] = [None] * len(relu)
     groups: dict[Any, list[int]] = {}
     for k, (fn, theta) in enumerate(zip(layers.fns, layers.thetas, strict=True)):
         if not relu[k]:
@@ -184,7 +185,7 @@ def host_lines(layers: Any, relu: tuple[bool, ...], boxes: Any) -> tuple[KnotLin
         cuts = np.cumsum([boxes[k][0].shape[1] for k in group])[:-1]
         parts = [np.split(v, cuts, axis=2) for v in jax.tree.leaves(lines)]
         for k, part in zip(group, zip(*parts, strict=True), strict=True):
-            found[k] = KnotLines(*part)  # pyright: ignore[reportCallIssue]
+            found[k] = KnotLines(*part)
     return tuple(found)
 
 

@@ -164,10 +164,10 @@ class Root:
         """
         count = len(owner)
         owner, neuron = np.concatenate([owner, owner]), np.concatenate([neuron, neuron])
-        sign = np.repeat(np.float32([1, -1]), count)
+        sign = np.repeat(np.array([1, -1], np.float32), count)
         on_mu = 0.3 * (np.arange(len(self.relu)) < (len(self.relu) if known is None else known))
         rates = Rates(np.int32(steps), np.float32(0.3), on_mu.astype(np.float32),
-                      *np.float32([1.0, 0.95]))  # fmt: skip
+                      np.float32(1.0), np.float32(0.95))  # fmt: skip
         lines = self._lines(lower, upper)
         found = np.zeros(2 * count, np.float32)
         for start in range(0, 2 * count, self.block):

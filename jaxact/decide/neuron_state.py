@@ -84,8 +84,8 @@ def save(folder: Any, name: str, domains: list[Domain], more: dict[str, Any]) ->
     }
     temporary = folder / f".{FILE}.part"
     with temporary.open("wb") as file:
-        np.savez(file, fingerprint=np.array(name), **{f"more_{k}": v for k, v in more.items()},
-                 **columns)  # fmt: skip
+        arrays: dict[str, Any] = {f"more_{k}": v for k, v in more.items()} | columns
+        np.savez(file, fingerprint=np.array(name), **arrays)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / FILE)
