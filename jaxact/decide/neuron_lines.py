@@ -16,7 +16,6 @@ from jaxtyping import Array
 
 from jaxact.bounds.relax_slopes import lines_with_slopes, slope_ranges
 from jaxact.numerics.pytrees import Leaf, pytree
-from jaxact.tracing.analysis import analyse_linear
 
 _CHUNK = 512
 """Intervals whose lines are made at once."""
@@ -99,21 +98,6 @@ def _mixed(weights: tuple[Array, Array, Array], knots: Any) -> Array:
 
 def _rise(place: Array, knots: Any) -> Array:
     return 2 * jnp.where(place < 0.5, knots[1] - knots[0], knots[2] - knots[1])
-
-
-def is_relu(fn: Any, theta: tuple[Any, ...]) -> bool:
-    """Whether an activation is max(x, 0), by its certified pieces; theta concrete.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> is_relu(jax.nn.relu, ()), is_relu(jnp.tanh, ())
-        (True, False)
-    """
-    shape = None if theta else analyse_linear(fn, theta)
-    if shape is None or len(shape.left) != 2 or shape.left[1] != 0 or shape.right[0] != 0:
-        return False
-    points = [-(2.0**30), -3.0, -0.7, 0.0, 0.7, 3.0, 2.0**30]
-    return all(float(shape.value(p, p)[0]) == max(p, 0.0) for p in points)
 
 
 def places(relu: bool) -> int:  # noqa: FBT001

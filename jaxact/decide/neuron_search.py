@@ -13,11 +13,12 @@ from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_attack import descend
 from jaxact.decide.neuron_dual import Question
 from jaxact.decide.neuron_leaf import leaf_margin
-from jaxact.decide.neuron_lines import host_lines, is_relu, places
+from jaxact.decide.neuron_lines import host_lines, places
 from jaxact.decide.neuron_root import Root, cut
 from jaxact.decide.neuron_state import Domain, Queue
 from jaxact.decide.neuron_step import Batch, step
 from jaxact.decide.problem import Pieces
+from jaxact.decide.unit_lines import is_relu
 from jaxact.tracing.ranges import up
 
 _LEAST_GOAL = 1e-6

@@ -6,9 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxact.bounds.relax import relax_unit
@@ -17,24 +15,27 @@ from jaxact.bounds.relax_slopes import lines_with_slopes
 from jaxact.tracing.analysis import analyse_linear
 
 
-@functools.lru_cache(maxsize=256)
-def is_relu(fn: Callable[..., Any]) -> bool:
-    """Whether fn(x) is max(x, 0): certainly linear on both sides of 0, with slopes 0 and 1.
+def is_relu(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> bool:
+    """Whether an activation is max(x, 0), by its certified pieces; none with parameters is.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> is_relu(lambda x: jnp.maximum(x, 0)), is_relu(jax.nn.softplus)
         (True, False)
     """
+    return not theta and _is_relu(fn)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_relu(fn: Callable[..., Any]) -> bool:
     try:
         shape = analyse_linear(fn)
-    except (NotImplementedError, TypeError):  # a function of parameters, or beyond analysis
+    except (NotImplementedError, TypeError):  # beyond analysis
         return False
-    if shape is None or len(shape.left) != 2 or shape.right[0] != 0 or shape.left[1] != 0:
+    if shape is None or len(shape.left) != 2 or shape.left[1] != 0 or shape.right[0] != 0:
         return False
-    at = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], np.float32)
-    with jax.ensure_compile_time_eval():
-        return bool((np.asarray(fn(jnp.asarray(at))) == np.maximum(at, 0)).all())
+    points = [-(2.0**30), -3.0, -0.7, 0.0, 0.7, 3.0, 2.0**30]
+    return all(float(shape.value(p, p)[0]) == max(p, 0.0) for p in points)
 
 
 def unit_lines(fn: Any, theta: tuple[Any, ...], lower: Array, upper: Array) -> Lines:
@@ -43,7 +44,7 @@ def unit_lines(fn: Any, theta: tuple[Any, ...], lower: Array, upper: Array) -> L
     Of relu the chord above, rounded outward, and below the line of slope 0 or 1 that has the
     least area; of any other function `jaxact.bounds.relax`'s.
     """
-    if theta or not is_relu(fn):
+    if not is_relu(fn, theta):
         return relax_unit(fn, lower, upper, theta)
     slope, intercept = _chord(lower, upper)
     active = (lower >= 0).astype(lower.dtype)
@@ -57,7 +58,7 @@ def parallel_lines(
     fn: Any, theta: tuple[Any, ...], lower: Array, upper: Array
 ) -> tuple[Array, Array, Array]:
     """(s, t, d) with |fn(x) - s x - t| <= d on [lower, upper]: lines of one slope, the chord's."""
-    if theta or not is_relu(fn):
+    if not is_relu(fn, theta):
         rise = fn(upper, *theta) - fn(lower, *theta)
         slope = quotient(rise, upper - lower, jnp.zeros_like(lower))
         lines = lines_with_slopes(fn, lower, upper, slope, slope, theta)

@@ -16,9 +16,10 @@ from jaxact.decide.decision import Clock, Status
 from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
-from jaxact.decide.neuron_lines import families_of, is_relu, knot_lines, relu_lines
+from jaxact.decide.neuron_lines import families_of, knot_lines, relu_lines
 from jaxact.decide.neuron_root import Root, cut
 from jaxact.decide.neuron_step import step
+from jaxact.decide.unit_lines import is_relu
 from jaxact.tracing import trace
 
 SMALL = NeuronSplit(batch=8, block=16, steps=8, rebox_batch=2, attacks=4)
