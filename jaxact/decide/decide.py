@@ -112,8 +112,8 @@ def decide(
         )  # fmt: skip
         return problem.decision(found, "input splitting", clock)
     methods = (functools.partial(bounds.crown, sound=True),) if sound else (bounds.crown,)
-    splits = problem.layers is not None and not sound
-    if not splits:
+    layers = None if sound else problem.layers
+    if layers is None:
         if method is not None:
             raise ValueError(f"method must be None or InputSplit here, got {method!r}")
         methods = methods if sound else (*methods, _ALPHA)
@@ -123,11 +123,11 @@ def decide(
     left, least = np.flatnonzero(margins <= 0), float(margins.min())
     if x is not None:
         return problem.decision(Found("falsified", least, 0, x), "attack", clock)
-    if not splits or not len(left):
+    if layers is None or not len(left):
         status = "unknown" if len(left) else "verified"
         return problem.decision(Found(status, least, 0, None), "bounds", clock)
     status, margin, domains, x = neuron_split(
-        problem.network, problem.net, problem.pieces.take(left), method or NeuronSplit(), clock,
+        layers, problem.pieces.take(left), method or NeuronSplit(), clock,
         witness=problem.witness, **options,
     )  # fmt: skip
     closed = np.delete(margins, left).min(initial=np.inf)

@@ -14,7 +14,6 @@ from jaxact.decide.neuron_search import Search
 from jaxact.decide.neuron_state import fingerprint, load, save
 from jaxact.decide.problem import Pieces
 from jaxact.numerics import checks
-from jaxact.tracing.graph import Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +68,6 @@ class NeuronSplit:
 
 
 def neuron_split(
-    network: Network,
     layers: Layers,
     pieces: Pieces,
     method: NeuronSplit,
@@ -87,7 +85,6 @@ def neuron_split(
     unsafe, which is what closes most subdomains.
 
     Args:
-        network: the traced network; not looked at beyond its layers.
         layers: from `layers_of`.
         pieces: the questions.
         method: options.
@@ -107,12 +104,11 @@ def neuron_split(
         >>> net = trace(lambda x: (jax.nn.relu(x) - jax.nn.relu(x - 1))[:1], jnp.zeros(2))
         >>> row = np.array([[[-1.0]]])  # is the output ever 1.5?
         >>> ask = Pieces(-3 * np.ones((1, 2)), 3 * np.ones((1, 2)), row, np.array([[-1.5]]))
-        >>> neuron_split(net, layers_of(net), ask, NeuronSplit(batch=4, block=4), Clock(60.0))[0]
+        >>> neuron_split(layers_of(net), ask, NeuronSplit(batch=4, block=4), Clock(60.0))[0]
         'verified'
 
     Source: Wang et al. 2021 (beta-CROWN); Shi et al. 2024 (GenBaB); Kotha et al. 2023 (INVPROP).
     """
-    del network
     search = Search(layers, pieces, method, clock, witness)
     if not len(pieces):
         return "verified", float("inf"), 0, None

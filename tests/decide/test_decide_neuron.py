@@ -96,7 +96,7 @@ def witness_of(weights, pieces, act):
 def decide(weights, act, pieces, *, method=SMALL, exact=lambda v: np.maximum(v, 0), **more):
     network = network_of(weights, act)
     return neuron_split(
-        network, layers_of(network), pieces, method, more.pop("clock", Clock(300.0)),
+        layers_of(network), pieces, method, more.pop("clock", Clock(300.0)),
         witness=witness_of(weights, pieces, exact), **more,
     )  # fmt: skip
 
