@@ -171,8 +171,14 @@ class _Problem:
         return _evaluate(f, x.reshape(self.shape))
 
     def witness(self, points: np.ndarray) -> np.ndarray | None:
-        """The first of float64 inputs that is a counterexample, or None."""
+        """The first of float64 inputs that is a counterexample, or None.
+
+        Each is moved into the nearest box, which rounding may have let it leave.
+        """
+        p = self.pieces
         for x in points:
+            outside = np.maximum(p.lower - x, x - p.upper).max(axis=1)
+            x = np.clip(x, p.lower[outside.argmin()], p.upper[outside.argmin()])
             y = self.evaluate(x)
             if self.pieces.violated_by(x, y):
                 self.compare(x, y)
