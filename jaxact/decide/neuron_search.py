@@ -150,10 +150,12 @@ class Search:
         found = []
         for side, name in enumerate(("upper", "lower")):
             bound = float(out.children[i, 0, side])
-            if bound > 0:
+            if bound > 0:  # never of rough lines
                 self.domains += 1
                 self.margin = min(self.margin, bound)
                 continue
+            if not all(self.relu):  # an estimate
+                bound = domain.bound
             child = Domain(
                 domain.piece, domain.lower, domain.upper, domain.places, domain.mu,
                 domain.weights, max(bound, domain.bound), domain.depth + 1, domain.age + 1,
