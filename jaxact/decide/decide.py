@@ -105,7 +105,8 @@ def decide(
         return problem.decision(Found("verified", float("inf"), 0, None), "bounds", clock)
     few = problem.pieces.lower.shape[1] <= FEW
     options: Any = {"progress": progress, "state": problem.folder(state)}
-    if method is None and few or isinstance(method, InputSplit):
+    affine = problem.layers is not None and not problem.layers.fns
+    if method is None and (few or affine) or isinstance(method, InputSplit):
         found = input_split(
             problem.net, problem.pieces, method or InputSplit(), clock, witness=problem.witness,
             certify=problem.certified if sound else None, **options,
@@ -286,7 +287,8 @@ class _Problem:
 
 
 def _evaluate(f: Any, x: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
+    # weights that f closes over keep their dtype
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         return np.asarray(_call(callable_pytree(f), jnp.asarray(x))).reshape(-1)
 
 

@@ -90,8 +90,8 @@ class Search:
         batch = self._batch(taken)
         out = step(
             self.layers, batch, self._lines(batch), np.int32(method.steps * (5 if first else 1)),
-            np.float32(method.allowance), relu=self.relu, candidates=method.candidates,
-            first=first,
+            np.float32(method.allowance), relu=self.relu, first=first,
+            candidates=min(method.candidates, sum(self.layers.widths)),
         )  # fmt: skip
         out = jax.tree.map(lambda v: np.asarray(v)[:n], out)
         self.domains += n

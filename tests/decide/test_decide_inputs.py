@@ -133,7 +133,7 @@ def test_half_spaces_that_can_be_met_one_by_one_and_not_together_are_excluded():
     assert both.domains < 10
 
 
-ACTS = {"tanh": jnp.tanh, "own": lambda x: x * jax.nn.sigmoid(1.5 * x) - 0.1 * jnp.abs(x)}
+ACTS = {"own": lambda x: x * jax.nn.sigmoid(1.5 * x) - 0.1 * jnp.abs(x)}
 
 
 @functools.partial(jax.jit, static_argnames="capacity")
@@ -203,6 +203,15 @@ def test_any_network_of_few_inputs():
     found = decide(f, (box, Unsafe.of([(row, [lowest + 0.01])])), method=SMALL)
     assert found.status == "falsified"
     assert found.y[0] <= lowest + 0.01
+
+
+def test_an_affine_network_of_many_inputs_is_decided_by_planes():
+    weights = np.random.default_rng(0).normal(size=(2, 40)).astype("f")
+    box, f = Box(-np.ones(40), np.ones(40)), (lambda x: weights @ x)
+    low = -float(np.abs(weights[0].astype(np.float64)).sum())
+    rows = weights[:1] @ np.linalg.pinv(weights)  # the first output
+    for gap, status in ((1e-2, "verified"), (-1e-2, "falsified")):
+        assert decide(f, (box, Unsafe.of([(rows, [low - gap])])), method=None).status == status
 
 
 def hard(seed=11):
