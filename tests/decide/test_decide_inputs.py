@@ -214,6 +214,17 @@ def test_an_affine_network_of_many_inputs_is_decided_by_planes():
         assert decide(f, (box, Unsafe.of([(rows, [low - gap])])), method=None).status == status
 
 
+class Steps(Clock):
+    """Late after so many looks."""
+
+    left = 4
+
+    @property
+    def late(self):
+        self.left -= 1
+        return self.left < 0
+
+
 def hard(seed=11):
     """A question of some dozens of boxes, verified."""
     f, row = net(seed), np.array([0.5, 1.0])
@@ -228,16 +239,6 @@ def test_time_runs_out_and_the_search_goes_on_where_it_was(tmp_path):
     assert whole.domains > 20
     late = decide(f, case, method=InputSplit(batch=2), timeout=0, state=tmp_path)
     assert (late.status, late.timed_out, late.method, late.domains) == ("unknown", True, "", 0)
-
-    class Steps(Clock):
-        """Late after so many looks."""
-
-        left = 4
-
-        @property
-        def late(self):
-            self.left -= 1
-            return self.left < 0
 
     layers = layers_of(trace(f, jnp.zeros(2)))
     pieces = pieces_of(case, 2, 2)
@@ -299,6 +300,14 @@ def test_sound_certificates():
     slacks = np.array([[pieces.margins(value(f, p))[0] for p in points[:50]] for points in x])
     assert (margins[:, None] <= slacks).all()
     assert np.isfinite(margins).all()
+
+    def never(lower, upper, piece):
+        return np.zeros(len(piece), bool)
+
+    layers = layers_of(network)
+    options = {"witness": lambda points: None, "certify": never}
+    unsure = input_split(layers, pieces, SMALL, Steps(1e9), **options)
+    assert unsure.status == "unknown"
     third = Unsafe.of([(np.array([[1 / 3, 0.0]]), np.array([-9.0]))])
     with pytest.raises(ValueError, match="rows that are exact in float32"):
         decide(f, (case[0], third), method=SMALL, sound=True)
