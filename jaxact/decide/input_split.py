@@ -83,17 +83,17 @@ def input_split(
 ) -> Found:
     """Decide pieces by splitting their boxes.
 
-    A stack of boxes, the least margin on top of each batch. One compiled step bounds a batch,
-    cuts each box by its planes (a counterexample satisfies all of a polyhedron's half-spaces, so
-    none is lost), and says which input moves the planes most; there the box is halved. While
-    fewer boxes wait than fit the batch they are halved several times over.
+    A stack of boxes, the nearest miss on top. One compiled step bounds a batch, cuts each box by
+    its planes (a counterexample satisfies all of a polyhedron's half-spaces, so none is lost),
+    and says which input costs the planes most; there the box is halved.
 
     Args:
         net: the network, float32.
         pieces: what to decide.
         method: sizes.
         clock: when to stop.
-        witness: of float64 inputs, shape (points, inputs), one that is a counterexample, or None.
+        witness: of float64 inputs, shape (points, inputs), one that is a counterexample, or None;
+            rounding may have let them leave their boxes.
         progress: called with `Status`, about once a second.
         state: a folder for a checkpoint, written every 20 seconds and when time runs out; a
             search of the same folder goes on from it.
@@ -201,7 +201,7 @@ class _Search:
         near = np.argsort(slack)[:4]
         near = near[slack[near] <= _NEARLY * self.scale[piece[near]]]
         if len(near):
-            x = witness(self.inside(piece[near], point[near]))
+            x = witness(np.asarray(point[near], np.float64))
             if x is not None:
                 return x
         self.near.append((float(slack.min()), int(piece[slack.argmin()]), point[slack.argmin()]))
@@ -215,17 +215,12 @@ class _Search:
                 self.net, self.lower[k], self.upper[k], self.rows[k], self.thresholds[k],
                 start[None], jax.random.key(self.steps),
             )  # fmt: skip
-            points = np.asarray(points)[np.asarray(slacks) <= _NEARLY * self.scale[k]]
-            x = witness(self.inside(np.full(len(points), k), points))
+            near = np.asarray(slacks) <= _NEARLY * self.scale[k]
+            x = witness(np.asarray(points, np.float64)[near])
             if x is not None:
                 return x
         self.near = []
         return None
-
-    def inside(self, piece: np.ndarray, point: np.ndarray) -> np.ndarray:
-        """Points as float64, in the float64 boxes of their pieces."""
-        point = np.asarray(point, np.float64)
-        return np.clip(point, self.pieces.lower[piece], self.pieces.upper[piece])
 
     def split(self, boxes: Boxes, score: np.ndarray) -> None:
         """Halve each box where the planes move most."""

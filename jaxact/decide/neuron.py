@@ -151,6 +151,4 @@ def neuron_split(
 
 def _margin(layers: Layers, pieces: Pieces, x: np.ndarray) -> float:
     """Of a counterexample, in working precision."""
-    inside = ((x >= pieces.lower) & (x <= pieces.upper)).all(axis=1)
-    y = np.asarray(layers(np.asarray(x, np.float32)))
-    return float(pieces.margins(y)[inside].min(initial=np.inf))
+    return pieces.reached(x, np.asarray(layers(np.asarray(x, np.float32))))

@@ -50,10 +50,14 @@ class Pieces:
         """The largest slack of each piece at outputs y: y is in its polyhedron where <= 0."""
         return (self.rows @ np.asarray(y, np.float64) - self.thresholds).max(axis=1)
 
+    def reached(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The least margin of the pieces whose box holds x, at outputs y; inf if none does."""
+        inside = ((x >= self.lower) & (x <= self.upper)).all(axis=1)
+        return float(self.margins(y)[inside].min(initial=np.inf))
+
     def violated_by(self, x: np.ndarray, y: np.ndarray) -> bool:
         """Whether input x with output y is a counterexample, without tolerance."""
-        inside = ((x >= self.lower) & (x <= self.upper)).all(axis=1)
-        return bool((inside & (self.margins(y) <= 0)).any())
+        return self.reached(x, y) <= 0
 
 
 def pieces_of(cases: Any, inputs: int, outputs: int) -> Pieces:

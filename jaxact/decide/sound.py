@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 
 from jaxact.bounds.regions import Box
 from jaxact.bounds.sound import Method, sound_bounds
+from jaxact.decide.input_step import joint_margin
 from jaxact.decide.problem import Pieces
 from jaxact.tracing.graph import Network
 
@@ -54,7 +54,7 @@ def sound_margins(
     return found
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _planes(network: Network, lower: Any, upper: Any, rows: Any) -> Any:
     def one(lower: Any, upper: Any, rows: Any) -> Any:
         region = Box(lower.reshape(network.input_shape), upper.reshape(network.input_shape))
@@ -65,25 +65,21 @@ def _planes(network: Network, lower: Any, upper: Any, rows: Any) -> Any:
 
 
 def _joint(slopes: Any, level: Any, lower: Any, upper: Any) -> np.ndarray:
-    """The best combination of planes by multiplicative weights, each evaluated with its error."""
+    """The best plane or combination of them, evaluated with its error."""
     middle, half = (lower + upper) / 2, (upper - lower) / 2
     reach = np.maximum(np.abs(lower), np.abs(upper))
     size = np.abs(level) + (np.abs(slopes) * reach[:, None]).sum(2)
-    # every weight is positive, so a wrong normalisation scales the margin and keeps its sign
+    # no weight is negative, so a wrong normalisation scales the margin and keeps its sign
     room = 1e-13 * size.max(1)
-    weights = np.full(level.shape, 1 / level.shape[1])
-    best = np.full(len(level), -np.inf)
     alone = level + (slopes * middle[:, None]).sum(2) - (np.abs(slopes) * half[:, None]).sum(2)
-    best = alone.max(1)
-    for _ in range(_STEPS if level.shape[1] > 1 else 0):
-        direction = (weights[:, :, None] * slopes).sum(1)
-        value = (weights * level).sum(1) + (direction * middle - np.abs(direction) * half).sum(1)
-        best = np.maximum(best, value)
-        least = middle - np.sign(direction) * half
-        gain = (slopes * least[:, None]).sum(2) + level
-        spread = np.ptp(gain, axis=1, keepdims=True)
-        weights = weights * np.exp(
-            (gain - gain.max(1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        )
-        weights /= weights.sum(1, keepdims=True)
+    with jax.enable_x64(True):
+        weights = np.asarray(_weights(slopes, level, lower, upper))
+    direction = (weights[:, :, None] * slopes).sum(1)
+    value = (weights * level).sum(1) + (direction * middle - np.abs(direction) * half).sum(1)
+    best = np.maximum(alone.max(1), value)
     return np.where(np.isfinite(best), best, -np.inf) - room
+
+
+@jax.jit
+def _weights(slopes: Any, level: Any, lower: Any, upper: Any) -> Any:
+    return joint_margin(slopes, level, lower, upper, _STEPS)[1]

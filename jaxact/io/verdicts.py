@@ -121,7 +121,7 @@ def check_property(
     for case in prop.cases if restarts else ():
         found = _attack(network, traced, prop, case, steps=steps, restarts=restarts)
         if found is not None:
-            _compare(reference, *found)
+            compare(reference, *found)
             margin = float((case.unsafe.rows @ found[1] - case.unsafe.thresholds).max(1).min())
             return outcome("falsified", margin, "attack", x=found[0], y=found[1])
         if late():
@@ -220,7 +220,8 @@ def _check_sizes(network: OnnxNetwork, prop: Property) -> None:
             )
 
 
-def _compare(reference: Any, x: np.ndarray, y: np.ndarray) -> None:
+def compare(reference: Any, x: np.ndarray, y: np.ndarray) -> None:
+    """Raise `ValueError` where a reference, if there is one, has other outputs than y at x."""
     if reference is None:
         return
     other = np.asarray(reference(x), np.float64).reshape(-1)
