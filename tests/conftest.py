@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 
+# XLA compiles in half the time; `XLA_FLAGS= pytest` compiles as users do, and CI runs the fast
+# subset so too. Optimisation level 0 with these fusions is not an option: it miscompiles
+# (jaxlib 0.10.1: lines of tanh over narrow intervals came out wrong).
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+)
+
 import jax
 import numpy as np
 import pytest
