@@ -38,6 +38,7 @@ class NeuronSplit:
         leaf: a linear program's margin, in float64, above which a leaf is closed.
         allowance: for rounding, relative to the sum of the absolute terms of a bound.
         capacity: subdomains in memory, about: above it the search goes strictly depth first.
+        memory: bytes for the multipliers from which the tightening of boxes starts.
         save_every: seconds between checkpoints.
     """
 
@@ -58,6 +59,7 @@ class NeuronSplit:
     leaf: float = 1e-5
     allowance: float = 1e-6
     capacity: int = 20_000
+    memory: int = 512 * 2**20
     save_every: float = 20.0
 
     def __post_init__(self) -> None:

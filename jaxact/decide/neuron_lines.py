@@ -105,6 +105,27 @@ def places(relu: bool) -> int:  # noqa: FBT001
     return 1 if relu else 2
 
 
+def cut(flat: Any, widths: tuple[int, ...]) -> tuple[Any, ...]:
+    """The layers of (B, N)."""
+    found, start = [], 0
+    for width in widths:
+        found.append(flat[:, start : start + width])
+        start += width
+    return tuple(found)
+
+
+def cut_places(flat: Array, widths: tuple[int, ...], relu: tuple[bool, ...]) -> tuple[Array, ...]:
+    """Places (1 or 2, B, n) of the layers from (B, M)."""
+    sizes = tuple(places(kind) * n for kind, n in zip(relu, widths, strict=True))
+    parts = zip(cut(flat, sizes), relu, widths, strict=True)
+    return tuple(jnp.moveaxis(p.reshape(-1, places(r), n), 1, 0) for p, r, n in parts)
+
+
+def join_places(parts: tuple[Array, ...]) -> Array:
+    """(B, M) from the layers' places."""
+    return jnp.concatenate([jnp.moveaxis(p, 0, 1).reshape(p.shape[1], -1) for p in parts], axis=1)
+
+
 def relu_lines(lower: Array, upper: Array) -> ReluLines:
     """Of relu; where the interval is on one side of 0 both lines are relu itself."""
     active, free = lower >= 0, (lower < 0) & (upper > 0)

@@ -17,16 +17,8 @@ from jaxtyping import Array
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
-from jaxact.decide.neuron_lines import families_of, host_lines
-
-
-def cut(flat: Any, widths: tuple[int, ...]) -> tuple[Any, ...]:
-    """The layers of (B, N)."""
-    found, start = [], 0
-    for width in widths:
-        found.append(flat[:, start : start + width])
-        start += width
-    return tuple(found)
+from jaxact.decide.neuron_lines import cut, cut_places, families_of, host_lines, join_places, places
+from jaxact.decide.neuron_memory import Memory
 
 
 @functools.partial(jax.jit, static_argnames=("relu",))
@@ -39,10 +31,11 @@ def neuron_bounds(
     question: Question,
     which: Array,
     sign: Array,
+    start: Any,
     rates: Rates,
     *,
     relu: tuple[bool, ...],
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, tuple[Array, Array, Array]]:
     """Lower bounds of sign * z of single neurons, over the inputs that the question asks for.
 
     Args:
@@ -54,11 +47,13 @@ def neuron_bounds(
         question: the half-spaces to use, shape (R, H, outputs); zero for none.
         which: the neurons, among all, shape (R,).
         sign: 1 or -1, shape (R,).
+        start: places (R, M), multipliers (R, N) and weights (R, H) to start from; rows whose
+            first place is negative start at the lines' own.
         rates: of the ascent.
         relu: which activations are relu.
 
     Returns:
-        The bounds and their rounding's scale, shape (R,).
+        The bounds, their rounding's scale, shape (R,), and where they were found, as `start`.
     """
     widths, dtype = layers.widths, sign.dtype
     boxes = tuple(zip(cut(lower, widths), cut(upper, widths), strict=True))
@@ -69,9 +64,13 @@ def neuron_bounds(
     question = Question(
         question.middle, question.half, question.rows, question.thresholds, (*one_hot, None)
     )
-    mu = tuple(jnp.zeros_like(b[0]) for b in boxes)
-    weights = jnp.zeros_like(question.thresholds)
-    free = Multipliers(tuple(f.start() for f in families), mu, weights)
+    at, mu, weights = (v.astype(dtype) for v in start)
+    new = at[:, 0] < 0
+    own = tuple(
+        jnp.where(new[None, :, None], f.start(), p)
+        for f, p in zip(families, cut_places(at, widths, relu), strict=True)
+    )
+    free = Multipliers(own, cut(mu, widths), weights)
 
     def done(best: Array) -> Array:
         return best > 0 if all(relu) else jnp.zeros_like(best, bool)
@@ -79,7 +78,12 @@ def neuron_bounds(
     found = climb(layers, families, boxes, question, free, rates, done, simplex=False)
     lines = tuple(f.at(p) for f, p in zip(families, found.free.places, strict=True))
     last = pull_back(layers, lines, boxes, question, found.free)
-    return last.bound.astype(dtype), last.size
+    kept = (
+        join_places(found.free.places), jnp.clip(jnp.concatenate(found.free.mu, axis=1), -6e4, 6e4),
+        found.free.weights,
+    )  # fmt: skip
+    kept = tuple(v.astype(s.dtype) for v, s in zip(kept, start, strict=True))
+    return last.bound.astype(dtype), last.size, kept
 
 
 class Root:
@@ -92,15 +96,18 @@ class Root:
         allowance: for rounding, relative to the sum of a bound's absolute terms.
         half_spaces: of a question, H.
         group: subdomains tightened at once, at most.
+        memory: bytes for what the next ascents start from.
     """
 
     def __init__(
         self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float,
-        half_spaces: int, group: int,
+        half_spaces: int, group: int, memory: int,
     ) -> None:  # fmt: skip
         self.half_spaces, self.group = half_spaces, group
         self.layers, self.relu, self.block, self.allowance = layers, relu, block, allowance
         self.starts = np.cumsum([0, *layers.widths])
+        numbers = sum(places(r) * n for r, n in zip(relu, layers.widths, strict=True))
+        self.memory = Memory(int(self.starts[-1]), numbers, half_spaces, memory)
 
     def boxes(self, middle: np.ndarray, half: np.ndarray, steps: int) -> tuple[Any, Any]:
         """From the input on, of D input boxes: lower and upper, shape (D, N)."""
@@ -118,10 +125,13 @@ class Root:
                 self._tighten(lower, upper, question, k, steps, known=k)
         return lower, upper
 
-    def refine(self, lower: np.ndarray, upper: np.ndarray, question: Question, steps: int) -> None:
-        """Tighten, in place, to the inputs for which the question's half-spaces hold."""
+    def refine(
+        self, lower: np.ndarray, upper: np.ndarray, question: Question, piece: np.ndarray,
+        steps: int,
+    ) -> None:  # fmt: skip
+        """Tighten, in place, to the inputs for which the half-spaces of each row's piece hold."""
         for k in range(len(self.relu)):
-            self._tighten(lower, upper, question, k, steps)
+            self._tighten(lower, upper, question, k, steps, piece=piece)
 
     def open(self, lower: np.ndarray, upper: np.ndarray, k: int) -> np.ndarray:
         """The neurons of layer k, (D, n), for which a tighter box can matter."""
@@ -138,10 +148,12 @@ class Root:
 
     def _tighten(
         self, lower: Any, upper: Any, question: Question, k: int, steps: int, *,
-        known: int | None = None,
+        known: int | None = None, piece: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         owner, neuron = np.nonzero(self.open(lower, upper, k))
-        low, high = self._bounds(lower, upper, question, k, owner, neuron, steps, known)
+        if not len(owner):
+            return
+        low, high = self._bounds(lower, upper, question, k, owner, neuron, steps, known, piece)
         where = owner, self.starts[k] + neuron
         lower[where] = np.maximum(lower[where], low)
         upper[where] = np.minimum(upper[where], high)
@@ -156,18 +168,21 @@ class Root:
 
     def _bounds(
         self, lower: Any, upper: Any, question: Question, k: int, owner: np.ndarray,
-        neuron: np.ndarray, steps: int, known: int | None,
+        neuron: np.ndarray, steps: int, known: int | None, piece: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Lower and upper bounds of pairs (subdomain, neuron of layer k).
 
         `known`: how many layers have boxes; the others have no multipliers.
+        `piece`: of each subdomain: its memory is used.
         """
         count = len(owner)
         owner, neuron = np.concatenate([owner, owner]), np.concatenate([neuron, neuron])
-        sign = np.repeat(np.array([1, -1], np.float32), count)
-        on_mu = 0.3 * (np.arange(len(self.relu)) < (len(self.relu) if known is None else known))
-        rates = Rates(np.int32(steps), np.float32(0.3), on_mu.astype(np.float32),
-                      np.float32(1.0), np.float32(0.95))  # fmt: skip
+        side = np.repeat(np.array([0, 1]), count)
+        sign = (1 - 2 * side).astype(np.float32)
+        rate, on_weights = (0.3, 1.0) if piece is None else (0.2, 0.3)
+        on_mu = rate * (np.arange(len(self.relu)) < (len(self.relu) if known is None else known))
+        rates = Rates(np.int32(steps), np.float32(rate), on_mu.astype(np.float32),
+                      np.float32(on_weights), np.float32(0.95))  # fmt: skip
         lines = self._lines(lower, upper)
         found = np.zeros(2 * count, np.float32)
         for start in range(0, 2 * count, self.block):
@@ -175,11 +190,14 @@ class Root:
             padded = np.resize(rows, self.block)
             mine = owner[padded]
             asked = (question.middle, question.half, question.rows, question.thresholds)
-            bound, size = neuron_bounds(
+            which = self.starts[k] + neuron[padded]
+            about = (mine * 0 - 1 if piece is None else piece[mine]), side[padded], which
+            bound, size, at = neuron_bounds(
                 self.layers, lower[mine], upper[mine], lines, mine.astype(np.int32),
-                Question(*(v[mine] for v in asked)),
-                (self.starts[k] + neuron[padded]).astype(np.int32), sign[padded], rates,
-                relu=self.relu,
+                Question(*(v[mine] for v in asked)), which.astype(np.int32), sign[padded],
+                self.memory.recall(*about), rates, relu=self.relu,
             )  # fmt: skip
             found[rows] = (np.asarray(bound) - self.allowance * np.asarray(size))[: len(rows)]
+            if piece is not None:
+                self.memory.keep(*about, [np.asarray(v) for v in at])
         return found[:count], -found[count:]

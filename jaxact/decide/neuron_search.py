@@ -13,8 +13,8 @@ from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_attack import descend
 from jaxact.decide.neuron_dual import Question
 from jaxact.decide.neuron_leaf import leaf_margin
-from jaxact.decide.neuron_lines import host_lines, places
-from jaxact.decide.neuron_root import Root, cut
+from jaxact.decide.neuron_lines import cut, host_lines, places
+from jaxact.decide.neuron_root import Root
 from jaxact.decide.neuron_state import Domain, Queue
 from jaxact.decide.neuron_step import Batch, step
 from jaxact.decide.problem import Pieces
@@ -48,7 +48,7 @@ class Search:
         self.thresholds = up(pieces.thresholds, "float32")
         self.root = Root(
             layers, self.relu, method.block, method.allowance, self.rows.shape[1],
-            method.rebox_batch,
+            method.rebox_batch, method.memory,
         )  # fmt: skip
         self.goal = np.full(len(pieces), _LEAST_GOAL, np.float32)
         self.queue, self.stuck = Queue(method.capacity), list[Domain]()
@@ -194,7 +194,7 @@ class Search:
                 self.middle[piece], self.half[piece], self.rows[piece], self.thresholds[piece]
             )
             lower, upper = (np.stack([getattr(d, k) for d in part]) for k in ("lower", "upper"))
-            self.root.refine(lower, upper, question, self.method.rebox_steps)
+            self.root.refine(lower, upper, question, piece, self.method.rebox_steps)
             for domain, low, high in zip(part, lower, upper, strict=True):
                 if (low > high).any():
                     self.domains += 1

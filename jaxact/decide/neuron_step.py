@@ -12,8 +12,14 @@ from jaxtyping import Array
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_climb import Rates, aim, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back, push_forward
-from jaxact.decide.neuron_lines import families_of, places, relu_lines, rough_lines
-from jaxact.decide.neuron_root import cut
+from jaxact.decide.neuron_lines import (
+    cut,
+    cut_places,
+    families_of,
+    join_places,
+    relu_lines,
+    rough_lines,
+)
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -71,18 +77,6 @@ class Outcome:
     x: Leaf
     margin: Leaf
     half: Leaf
-
-
-def cut_places(flat: Array, widths: tuple[int, ...], relu: tuple[bool, ...]) -> tuple[Array, ...]:
-    """Places (1 or 2, B, n) of the layers from (B, M)."""
-    sizes = tuple(places(kind) * n for kind, n in zip(relu, widths, strict=True))
-    parts = zip(cut(flat, sizes), relu, widths, strict=True)
-    return tuple(jnp.moveaxis(p.reshape(-1, places(r), n), 1, 0) for p, r, n in parts)
-
-
-def join_places(parts: tuple[Array, ...]) -> Array:
-    """(B, M) from the layers' places."""
-    return jnp.concatenate([jnp.moveaxis(p, 0, 1).reshape(p.shape[1], -1) for p in parts], axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("relu", "candidates", "first"))

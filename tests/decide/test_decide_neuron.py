@@ -17,6 +17,7 @@ from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
 from jaxact.decide.neuron_lines import families_of, knot_lines, relu_lines
+from jaxact.decide.neuron_memory import Memory
 from jaxact.decide.neuron_root import Root, cut
 from jaxact.decide.neuron_step import step
 from jaxact.decide.unit_lines import is_relu
@@ -249,7 +250,7 @@ def test_tightened_boxes_hold_what_is_unsafe(rng):
     x = rng.uniform(-1, 1, (20000, 2))
     out = values(weights, x) @ row
     threshold = np.quantile(out, 0.02)
-    root = Root(layers, (True, True), 16, 1e-6, 1, 2)
+    root = Root(layers, (True, True), 16, 1e-6, 1, 2, 2**20)
     middle, half = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
     lower, upper = root.boxes(middle, half, 10)
     z0 = x @ weights[0][0].T + weights[0][1]
@@ -261,11 +262,37 @@ def test_tightened_boxes_hold_what_is_unsafe(rng):
         middle, half, row.astype(np.float32)[None, None], np.full((1, 1), threshold, np.float32)
     )
     low, high = lower.copy(), upper.copy()
-    root.refine(low, high, question, 20)
+    piece = np.zeros(1, int)
+    root.refine(low, high, question, piece, 20)
     unsafe = z[out <= threshold]
     assert (unsafe >= low - 1e-5).all()
     assert (unsafe <= high + 1e-5).all()
-    assert (high - low).sum() < (upper - lower).sum() - 0.1
+    width = (high - low).sum()
+    assert width < (upper - lower).sum() - 0.1
+    # a second time it starts where the first ended: one step keeps what twenty found
+    warm, cold = (lower.copy(), upper.copy()), (lower.copy(), upper.copy())
+    root.refine(*warm, question, piece, 1)
+    root.refine(*cold, question, piece + 1, 1)
+    assert (unsafe >= warm[0] - 1e-5).all()
+    assert (unsafe <= warm[1] + 1e-5).all()
+    assert (warm[1] - warm[0]).sum() < width + 0.2 * ((cold[1] - cold[0]).sum() - width)
+
+
+def test_the_memory_forgets_the_oldest_piece():
+    size = 2 * 3 * (2 * 3 + 2 * 3 + 4)
+    memory = Memory(3, 3, 1, 2 * size)
+    side, neuron = np.array([0, 1]), np.array([2, 0])
+    for piece in range(3):
+        found = np.full((2, 3), piece / 4), np.full((2, 3), piece), np.full((2, 1), piece)
+        memory.keep(np.full(2, piece), side, neuron, found)
+    places, mu, weights = memory.recall(np.array([0, 1, 2, 2]), np.array([0, 0, 1, 0]),
+                                        np.array([2, 2, 0, 0]))  # fmt: skip
+    assert places[:, 0].tolist() == [-1, 0.25, 0.5, -1]
+    assert mu[:, 0].tolist() == [0, 1, 2, 0]
+    assert weights[:, 0].tolist() == [0, 1, 2, 0]
+    nothing = Memory(3, 3, 1, size - 1)
+    nothing.keep(np.zeros(2, int), side, neuron, found)
+    assert nothing.recall(np.zeros(2, int), side, neuron)[0].max() == -1
 
 
 @pytest.mark.parametrize("act", [jnp.tanh, SMOOTH["swish"]])
