@@ -221,7 +221,7 @@ def activation(
     if isinstance(fn, Activation):
         return fn
     if not callable(fn):
-        raise TypeError(f"fn must be a function of one array, got {fn!r}")
+        raise TypeError(f"an activation must be a function of one array, got {fn!r}")
     theta = theta if isinstance(theta, tuple) else (theta,)
     own = getattr(fn, "__name__", "activation")
     label = name or ("custom" if own == "<lambda>" else own)

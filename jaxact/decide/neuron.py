@@ -11,7 +11,7 @@ import numpy as np
 from jaxact.decide.decision import Clock, Status
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_search import Search
-from jaxact.decide.neuron_state import fingerprint, load, save
+from jaxact.decide.neuron_state import load, save
 from jaxact.decide.problem import Pieces
 from jaxact.numerics import checks
 
@@ -112,7 +112,7 @@ def neuron_split(
     search = Search(layers, pieces, method, clock, witness)
     if not len(pieces):
         return "verified", float("inf"), 0, None
-    name = fingerprint(layers, pieces) if state is not None else ""
+    name = pieces.fingerprint(layers, pieces.lower.shape[1:]) if state is not None else ""
     kept = load(state, name) if state is not None else None
     if kept is None:
         search.start()

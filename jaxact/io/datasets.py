@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from jaxact.numerics import checks
+from jaxact.numerics import checks, files
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -80,13 +80,8 @@ def load_mnist(path: str | os.PathLike[str], *, train: int | None = None, seed: 
     file = pathlib.Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an npz file with images and labels, got {file}")
-    with np.load(file, allow_pickle=False) as stored:
-        for name in ("images", "labels"):
-            if name not in stored:
-                raise ValueError(
-                    f"{file.name} must hold the arrays images and labels, got {sorted(stored)}"
-                )
-        images, labels = stored["images"], stored["labels"]
+    stored = files.read_arrays(file, ("images", "labels"))
+    images, labels = stored["images"], stored["labels"]
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, got {images.dtype}")
     checks.shape("images", images, ("n", 28, 28))
