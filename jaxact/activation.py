@@ -228,7 +228,7 @@ def activation(
     checks.finite("theta", theta)
     made = Activation(fn, theta, label, kinks if kinks is not None else (), closed or ClosedForms())
     if checks.is_concrete(theta):
-        _check_elementwise(made)
+        check_elementwise(made)
         if kinks is None:
             made = Activation(fn, theta, label, _scan(fn, theta, label), made.closed)
     return made
@@ -262,7 +262,8 @@ def _evaluate(act: Activation, grid: np.ndarray) -> np.ndarray:
 _UNTRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
 
 
-def _check_elementwise(act: Activation) -> None:
+def check_elementwise(act: Activation) -> None:
+    """Raise unless the function is elementwise, traceable, and finite on [-8, 8]."""
     grid = np.linspace(-8, 8, 12) + 0.0137
     try:
         whole = _evaluate(act, grid)

@@ -269,8 +269,10 @@ class _Search:
                 path.unlink()
 
     def resume(self) -> bool:
-        file = self.state / "search.json" if self.state else None
-        if file is None or not file.is_file():
+        if self.state is None:
+            return False
+        file = self.state / "search.json"
+        if not file.is_file():
             self.keep_only([])
             return False
         names = ("domains", "steps", "least", "stuck", "files")

@@ -85,8 +85,7 @@ def noise_bound(
     """
     if (error is None) == (level is None):
         raise ValueError("error or level must be given, and only one of them")
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
     checks.between("confidence", confidence, 0.0, 1.0 - 1e-12)
     problem = pose(generator, operator, z.dtype, z.shape)
     left = q = None
@@ -98,7 +97,7 @@ def noise_bound(
         checks.non_negative("level", level)
         tail = -math.log1p(-confidence)
         return _for_level(problem, z.ravel(), jnp.asarray(level, z.dtype), tail, left, q, side)
-    checks.finite("error", error)
+    checks.finite("error", error, kinds="biufcV")
     checks.shape("error", error, problem.y.shape)
     posed = problem.replace(jnp.asarray(error, problem.y.dtype))
     return _for_error(posed, z.ravel(), left, q, side)

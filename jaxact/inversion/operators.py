@@ -64,8 +64,8 @@ def dense(matrix: Any) -> Dense:
     Source: Bora et al. 2017, compressed sensing using generative models.
     """
     matrix = jnp.asarray(matrix)
+    checks.finite("matrix", matrix, kinds="biufcV")
     checks.shape("matrix", matrix, ("m", "n"))
-    checks.finite("matrix", matrix)
     if not jnp.issubdtype(matrix.dtype, jnp.inexact):
         matrix = matrix.astype(float)
     return Dense(matrix)
@@ -95,8 +95,8 @@ def gaussian(key: PRNGKeyArray, m: int, shape: Sequence[int]) -> Dense:
     Source: Bora et al. 2017.
     """
     checks.key("key", key)
-    for size in (m, *shape):
-        checks.integer("m and shape", size, 1)
+    checks.integer("m", m, 1)
+    shape = checks.sizes("shape", shape)
     return Dense(jax.random.normal(key, (m, math.prod(shape))) / math.sqrt(m))
 
 

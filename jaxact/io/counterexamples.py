@@ -115,10 +115,14 @@ def onnxruntime_evaluation(
     except ImportError:
         return None
     data = file.read_bytes()
-    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    if data[:2] == b"\x1f\x8b":
+        data = files.guarded(file, lambda: gzip.decompress(data))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its remarks on old files are not the user's
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    session = files.guarded(
+        file, lambda: onnxruntime.InferenceSession(data, options, providers=providers)
+    )
 
     def evaluation(x: np.ndarray) -> np.ndarray:
         (y,) = session.run([network.output_name], {network.input_name: network.file_input(x)})

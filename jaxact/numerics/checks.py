@@ -42,7 +42,7 @@ def _shown(value: Any) -> str:
 
 def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
     """Raise unless every leaf of `value` is an array of finite numbers; see `numbers`."""
-    leaves = jax.tree.leaves(value)
+    leaves: list[Any] = jax.tree.leaves(value)
     if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
         leaves = [value]  # an array written as lists
     for leaf in leaves:
@@ -57,6 +57,14 @@ def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
             bad = np.argwhere(~np.isfinite(array))[0]
             where = f" at index {tuple(int(i) for i in bad)}" if array.ndim else ""
             raise ValueError(f"{name} must be finite, got {array[tuple(bad)]}{where}")
+
+
+def floating(name: str, value: Any, *, kinds: str = "biufV") -> jax.Array:
+    """`value` as a JAX array of floating dtype, its own or JAX's default; `finite` is checked."""
+    finite(name, value, kinds=kinds)
+    array = jnp.asarray(value)
+    is_floating = jnp.issubdtype(array.dtype, jnp.inexact)
+    return array if is_floating else array.astype(jnp.result_type(float))
 
 
 def positive(name: str, value: Any) -> None:

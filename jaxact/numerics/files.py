@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import pathlib
@@ -112,9 +113,11 @@ _DAMAGE = (
 def guarded(path: str | os.PathLike[str], read: Callable[[], Any], *, advice: str = "") -> Any:
     """`read()`, whose errors about the contents of `path` become one that names the file.
 
+    An error that names it already passes as it is.
+
     Raises:
         ValueError: if `read` finds the file damaged; ends with `advice`.
-        OSError: as `read` does, if the file is missing or may not be read.
+        OSError: if the file is missing or may not be read.
 
     Example:
         >>> import json
@@ -125,7 +128,10 @@ def guarded(path: str | os.PathLike[str], read: Callable[[], Any], *, advice: st
     """
     try:
         return read()
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if system or pathlib.Path(path).name in str(error):
+            raise
         end = f"; {advice}" if advice else ""
         raise ValueError(f"{os.fspath(path)} is damaged: {_short(error)}{end}") from error
 
