@@ -219,6 +219,7 @@ def activation(
         (0.0, 1.0)
     """
     if isinstance(fn, Activation):
+        checks.finite(f"theta of {fn.name}", fn.theta)
         return fn
     if not callable(fn):
         raise TypeError(f"an activation must be a function of one array, got {fn!r}")
@@ -263,7 +264,14 @@ _UNTRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConver
 
 
 def check_elementwise(act: Activation) -> None:
-    """Raise unless the function is elementwise, traceable, and finite on [-8, 8]."""
+    """Raise unless the function is elementwise, traceable, and finite on [-8, 8].
+
+    Example:
+        >>> check_elementwise(Activation(jax.nn.softmax, name="softmax"))
+        Traceback (most recent call last):
+        ...
+        ValueError: softmax must be elementwise: an output changed with the other inputs ...
+    """
     grid = np.linspace(-8, 8, 12) + 0.0137
     try:
         whole = _evaluate(act, grid)

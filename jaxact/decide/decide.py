@@ -21,7 +21,7 @@ from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.problem import pairs_of, pieces_of
 from jaxact.decide.sound import sound_margins
 from jaxact.io.verdicts import compare
-from jaxact.numerics import files
+from jaxact.numerics import checks, files
 from jaxact.numerics.pytrees import callable_pytree
 from jaxact.tracing import trace
 from jaxact.tracing.graph import Network
@@ -97,8 +97,9 @@ def decide(
     Source: Bunel et al. 2018, "A unified view of piecewise linear neural network verification";
     Wang et al. 2021 (beta-CROWN); Zhang et al. 2018 (CROWN).
     """
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be seconds >= 0, got {timeout}")
+    checks.seconds("timeout", timeout)
+    if method is not None:
+        checks.instance("method", method, InputSplit, NeuronSplit)
     clock = Clock(float(timeout))
     problem = _Problem(f, cases, reference)
     if not len(problem.pieces):  # every box is empty
@@ -249,7 +250,7 @@ class _Problem:
         """The checkpoint's folder; refused if it holds the search of another problem."""
         if state is None:
             return None
-        folder = pathlib.Path(state)
+        folder = checks.path("state", state)
         # a box that was closed without certificate must not count in a sound search
         name = f"{self.pieces.fingerprint(self.network, self.shape)}{' sound' if sound else ''}"
         mark = folder / "problem.txt"

@@ -11,7 +11,7 @@ import os
 import pathlib
 from typing import Any
 
-from jaxact.numerics import files
+from jaxact.numerics import checks, files
 
 RESULTS = {"verified": "unsat", "falsified": "sat", "error": "error"}
 """Status -> the competition's word; an unknown is `timeout` or `unknown`."""
@@ -122,7 +122,7 @@ def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
 
     Source: VNN-COMP 2022 rules, section on benchmarks.
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"set must be a list of instances, got {file}")
     found = []
@@ -170,7 +170,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[SetRow]:
         >>> read_rows("missing.jsonl")
         []
     """
-    file, rows = pathlib.Path(path), []
+    file, rows = checks.path("path", path), []
     for line in file.read_bytes().splitlines() if file.is_file() else ():
         try:
             values = json.loads(line.decode("utf-8"))
@@ -216,7 +216,7 @@ def _key(network: str, prop: str) -> tuple[str, str]:
 
 def read_verdicts(path: str | os.PathLike[str], name: str) -> dict[tuple[str, str], str]:
     """A set's verdicts by the names of the files, without folders and .gz."""
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"verdicts must be a CSV file, got {file}")
     lines = [(number, fields) for number, fields in _table(file) if fields]

@@ -109,6 +109,11 @@ def neuron_split(
 
     Source: Wang et al. 2021 (beta-CROWN); Shi et al. 2024 (GenBaB); Kotha et al. 2023 (INVPROP).
     """
+    checks.instance("layers", layers, Layers)
+    checks.finite("layers", layers)
+    checks.instance("pieces", pieces, Pieces)
+    checks.instance("method", method, NeuronSplit)
+    checks.instance("clock", clock, Clock)
     search = Search(layers, pieces, method, clock, witness)
     if not len(pieces):
         return "verified", float("inf"), 0, None

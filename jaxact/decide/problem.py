@@ -83,6 +83,8 @@ def pieces_of(cases: Any, inputs: int, outputs: int) -> Pieces:
         TypeError: for what is not such a pair.
         ValueError: for shapes that do not fit, or numbers that are not finite.
     """
+    checks.integer("inputs", inputs, 1)
+    checks.integer("outputs", outputs, 1)
     lower, upper, polyhedra = [], [], []
     for region, unsafe in pairs_of(cases):
         low, high = _ends(region, inputs)

@@ -68,6 +68,8 @@ def divergence_integral(
     checks.finite("high", high)
     if checks.is_concrete((low, high)) and low >= high:
         raise ValueError(f"low must be below high, got {low} and {high}")
+    checks.function("log_p", log_p, "x")
+    checks.function("log_q", log_q, "x")
     d = divergence(which)
     edges = jnp.linspace(low, high, _PANELS + 1)
 

@@ -168,6 +168,9 @@ def wdc_limit(x: Float[Array, " k"], y: Float[Array, " k"]) -> Float[Array, "k k
         >>> wdc_limit(jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
+    x, y = checks.floating("x", x), checks.floating("y", y)
+    checks.shape("x", x, ("k",))
+    checks.shape("y", y, x.shape)
     x, y = x / jnp.linalg.norm(x), y / jnp.linalg.norm(y)
     cosine = jnp.clip(x @ y, -1, 1)
     across = y - cosine * x

@@ -46,7 +46,7 @@ def write_counterexample(path: str | os.PathLike[str], x: Any, y: Any) -> pathli
         for name, values in (("X", x), ("Y", y))
         for i, v in enumerate(np.asarray(values, np.float64).reshape(-1))
     ]
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     files.write_text(file, "sat\n(" + "\n".join(lines) + ")\n")
     return file
 
@@ -73,7 +73,7 @@ def read_counterexample(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.nd
     found: dict[str, dict[int, float]] = {"X": {}, "Y": {}}
 
     def parse() -> str:
-        text = pathlib.Path(path).read_bytes().decode("utf-8")
+        text = checks.path("path", path).read_bytes().decode("utf-8")
         for kind, index, value in _PAIR.findall(text):
             found[kind][int(index)] = float(value)
         return text
@@ -107,7 +107,7 @@ def onnxruntime_evaluation(
         ...
         FileNotFoundError: path must be an ONNX file, got missing.onnx
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an ONNX file, got {file}")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 
 import numpy as np
 
@@ -77,7 +76,7 @@ def load_mnist(path: str | os.PathLike[str], *, train: int | None = None, seed: 
         >>> load_mnist(file, train=4).x.shape
         (4, 28, 28)
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an npz file with images and labels, got {file}")
     stored = files.read_arrays(file, ("images", "labels"))

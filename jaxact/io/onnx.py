@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxact.io.onnx_network import OnnxNetwork, Plan, Slot, Step, Weight, apply_step
 from jaxact.io.onnx_operators import RULES
-from jaxact.numerics import files
+from jaxact.numerics import checks, files
 
 
 def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
@@ -59,7 +59,7 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
         import onnx
     except ImportError as error:
         raise ImportError("load_onnx needs onnx: pip install 'jaxact[onnx]'") from error
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an ONNX file, got {file}")
     return files.guarded(file, lambda: _Reader(onnx, _parse(onnx, file), file.name).network())

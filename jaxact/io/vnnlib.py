@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxact.io.properties import Property
 from jaxact.io.vnnlib_forms import LIMIT, Linear, Term, normal_form, product
+from jaxact.numerics import checks
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _INDEX = r"(\d{1,9})"
@@ -54,7 +55,7 @@ def load_vnnlib(path: str | os.PathLike[str]) -> Property:
 
     Source: VNN-LIB 1.0 (vnnlib.org); VNN-COMP 2022 report, section 2.
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be a VNN-LIB file, got {file}")
     return _Parser(_text(file), file.name).property()

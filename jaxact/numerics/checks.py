@@ -6,6 +6,8 @@ traced by JAX have no value yet, so a check on them passes; shapes and dtypes ar
 
 from __future__ import annotations
 
+import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +82,14 @@ def non_negative(name: str, value: Any) -> None:
 def between(name: str, value: Any, low: float | int, high: float | int) -> None:
     """Raise `ValueError` unless every entry of `value` lies in the closed range [low, high]."""
     _compare(name, value, lambda a: (a >= low) & (a <= high), f"in [{low}, {high}]")
+
+
+def seconds(name: str, value: Any) -> None:
+    """Raise unless `value` is a number of seconds >= 0; infinity is one."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, complex):
+        raise TypeError(f"{name} must be a number of seconds, got {_shown(value)}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
 
 
 def integer(name: str, value: Any, minimum: int) -> None:
@@ -171,6 +181,13 @@ def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
     if not fits:
         wanted = "(" + ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "") + ")"
         raise ValueError(f"{name} must have shape {wanted}, got {got}")
+
+
+def path(name: str, value: Any) -> pathlib.Path:
+    """The path, or a `TypeError`."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {_shown(value)}")
+    return pathlib.Path(value)
 
 
 def floating_dtype(name: str, value: Any) -> Any:

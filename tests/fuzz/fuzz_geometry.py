@@ -54,7 +54,8 @@ G = {"g": ("weights", "biases", "gamma", "beta", "act", "theta")}
 
 ENTRIES = (
     Entry(geometry.admissibility, lambda: {"act": ACT}),
-    Entry(geometry.box, lambda: {"*sides": ((0.0, 1.0), (0.0, 2.0)), "panels": 2, "nodes": 4}),
+    Entry(geometry.box, lambda: {"*sides": ((0.0, 1.0), (0.0, 2.0)), "panels": 2, "nodes": 4},
+          takes={("sides", how): "Python's own error" for how in ("a number", "nothing")}),
     Entry(geometry.finite_set, lambda: {"points": X, "weights": P}),
     Entry(geometry.interval, lambda: {"low": -1.0, "high": 1.0, "panels": 2, "nodes": 4}),
     Entry(geometry.line, lambda: {"scale": 1.0, "panels": 4, "nodes": 4}),
@@ -100,6 +101,7 @@ ENTRIES = (
         geometry.natural_gradient,
         lambda: {"family": family(), "theta": 0.3, "gradient": np.float32(0.1)},
         FAMILY,
+        takes={("gradient", "a number"): "a gradient too"},
     ),
     Entry(
         geometry.game,
@@ -131,11 +133,11 @@ ENTRIES = (
         geometry.variational_value,
         lambda: {"family": family(), "both": both(), "theta": 0.3, "vt": -0.2,
                  "witness": np.ones(4, np.float32)},
-        FAMILY,
+        FAMILY | {"both": ("witness",)},
     ),
     Entry(
         geometry.fit_generator,
-        lambda: {"g": drawn(), "x": POINTS, "train": ("weights",), "optimizer": optax.adam(1e-3),
+        lambda: {"g": drawn(), "x": np.full((4, 2), 3.0, np.float32), "train": ("weights",), "optimizer": optax.adam(1e-3),
                  "steps": 3, "tol": 0.05},
         G,
     ),

@@ -75,12 +75,8 @@ def complaint(entry: Entry, spoil: Spoil) -> str:
         result = entry.call(entry.valid() | {spoil.name: spoil.value})
     except Reached:
         return "" if taken or not spoil.refused else "was accepted and compiled"
-    except Broken:
-        return ""
-    except (TypeError, ValueError, NotImplementedError, OSError) as error:
-        return _of_error(entry, spoil, error)
     except Exception as error:
-        return f"raised {type(error).__name__}: {_short(error)} {_place(error)}"
+        return "" if taken else _of_error(entry, spoil, error)
     if spoil.refused and not taken:
         return f"was accepted, and gave {_short(result)}"
     if spoil.how not in ("inf", "huge", "nan") and not taken and _has_nan(result):
@@ -89,6 +85,10 @@ def complaint(entry: Entry, spoil: Spoil) -> str:
 
 
 def _of_error(entry: Entry, spoil: Spoil, error: Exception) -> str:
+    if isinstance(error, Broken):
+        return ""
+    if not isinstance(error, TypeError | ValueError | NotImplementedError | OSError):
+        return f"raised {type(error).__name__}: {_short(error)} {_place(error)}"
     name = spoil.name.strip("*/")
     file, line = _last(error)
     source = linecache.getline(file, line).strip()
@@ -108,6 +108,9 @@ _ALIASES = {
     "F": (*_ACTIVATION, "interaction", "gain", "unit", "origin", "beta"),
     "subject": ("law",),
     "key": ("typed key",),
+    "output": _ACTIVATION,
+    "base": ("latent",),
+    "log_density": ("latent",),
 }
 """Argument -> other words by which an error may name it, everywhere."""
 

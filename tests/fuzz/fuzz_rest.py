@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import tempfile
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from fuzz_table import Entry
@@ -22,7 +21,7 @@ from jaxact.tracing import trace
 ACT = ja.get("tanh")
 X = np.array([0.5, -1.0], np.float32)
 ONES = np.ones(2)
-HERE = pathlib.Path(tempfile.gettempdir())
+HERE = pathlib.Path(tempfile.mkdtemp(prefix="jaxact-fuzz-"))
 UNSAFE = bounds.Unsafe.of([([[1.0, 0.0]], [-5.0])])
 BOX = bounds.Box(-np.ones(2, np.float32), np.ones(2, np.float32))
 CASES = {"cases": ("case", "unsafe", "rows", "thresholds", "lower", "upper")}
@@ -50,6 +49,13 @@ def file_property() -> io.Property:
     return io.Property(1, 1, (case,))
 
 
+def listed() -> pathlib.Path:
+    """A list of instances that are not there."""
+    file = HERE / "instances.csv"
+    file.write_text("missing.onnx,missing.vnnlib,60\n")
+    return file
+
+
 def parameters(maker: str):
     """Makers of the catalogue that take numbers."""
     return {
@@ -67,7 +73,14 @@ MAKERS = (
 )  # fmt: skip
 
 ENTRIES = (
-    *(Entry(getattr(catalog, maker), lambda maker=maker: parameters(maker)) for maker in MAKERS),
+    *(
+        Entry(
+            getattr(catalog, maker),
+            lambda maker=maker: parameters(maker),
+            {name: ("theta",) for name in parameters(maker)},
+        )
+        for maker in MAKERS
+    ),
     Entry(catalog.get, lambda: {"/name": "tanh"}),
     Entry(activation, lambda: {"fn": jnp.tanh, "theta": (), "kinks": (0.0,)}),
     Entry(derived_moments, lambda: {"act": ACT, "scale": 1.0}),
@@ -94,12 +107,6 @@ ENTRIES = (
     Entry(io.load_vnnlib, lambda: {"path": HERE / "p.vnnlib"}),
     Entry(io.read_counterexample, lambda: {"path": HERE / "c.txt"}),
     Entry(io.write_counterexample, lambda: {"path": HERE / "c.txt", "x": X, "y": X}),
-    Entry(io.save_checkpoint, lambda: {"path": HERE / "save", "tree": {"w": X}}),
-    Entry(io.load_checkpoint, lambda: {"path": HERE / "load", "like": {"w": X}}),
-    Entry(
-        io.onnxruntime_evaluation,
-        lambda: {"path": HERE / "net.onnx", "network": file_network()},
-    ),
     Entry(
         io.check_property,
         lambda: {"network": file_network(), "prop": file_property(), "method": "ibp",
@@ -109,7 +116,7 @@ ENTRIES = (
     Entry(
         decide.decide,
         lambda: {"f": net, "cases": (BOX, UNSAFE), "method": decide.InputSplit(batch=4),
-                 "timeout": 10.0, "state": HERE / "state"},
+                 "timeout": 10.0},
         CASES,
     ),
     Entry(
@@ -120,12 +127,17 @@ ENTRIES = (
     ),
     Entry(
         decide.decide_set,
-        lambda: {"path": HERE / "instances.csv", "out": HERE / "out", "timeout": 1.0,
-                 "method": "auto", "restarts": 2},
+        lambda: {"path": listed(), "out": HERE / "out", "timeout": 1.0, "method": "auto",
+                 "restarts": 2},
         {"path": ("set",)},
+        takes={("out", "a missing file"): "it is made"},
     ),
-    Entry(decide.read_instances, lambda: {"path": HERE / "instances.csv"}, {"path": ("set",)}),
-    Entry(decide.read_rows, lambda: {"path": HERE / "rows.jsonl"}),
+    Entry(decide.read_instances, lambda: {"path": listed()}, {"path": ("set",)}),
+    Entry(
+        decide.read_rows,
+        lambda: {"path": HERE / "rows.jsonl"},
+        takes={("path", "a missing file"): "no rows yet"},
+    ),
     Entry(decide.layers_of, lambda: {"network": traced()}),
     Entry(
         decide.neuron_split,
