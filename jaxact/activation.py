@@ -177,6 +177,8 @@ def derived_moments(act: Activation, scale: Any = 1.0) -> Moments:
         >>> round(float(derived_moments(jaxact.get("relu")).zeta), 4)
         0.25
     """
+    checks.instance("act", act, Activation)
+    checks.finite("scale", scale)
     xi, weight = gaussian_rule(act.kink_points(), scale)
     value = act(scale * xi)
     mean = weight @ value
@@ -227,6 +229,9 @@ def activation(
     own = getattr(fn, "__name__", "activation")
     label = name or ("custom" if own == "<lambda>" else own)
     checks.finite("theta", theta)
+    if kinks is not None and not callable(kinks):
+        checks.finite("kinks", checks.sequence("kinks", kinks))
+        kinks = tuple(kinks)
     made = Activation(fn, theta, label, kinks if kinks is not None else (), closed or ClosedForms())
     if checks.is_concrete(theta):
         check_elementwise(made)

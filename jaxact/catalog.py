@@ -568,10 +568,10 @@ def _polynomial_primitive(x: Any, coefficients: Any) -> Any:
 
 
 def _coefficients(values: Any) -> Any:
+    checks.finite("coefficients", values)
     array = values if isinstance(values, jax.Array) else np.asarray(values, np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"coefficients must be a non-empty vector, got shape {array.shape}")
-    checks.finite("coefficients", array)
     return array
 
 

@@ -157,6 +157,7 @@ def escort_expectation(
 
     Source: Nock et al. 2017, section 3.
     """
+    checks.function("fn", fn, "one point")
     theta = check_theta(family, theta)
     points, share, _ = escort_rule(family, theta, cumulant(family, theta))
     return jnp.tensordot(share, jax.vmap(fn)(points), 1)

@@ -104,6 +104,7 @@ def train(
     steps = 1000 if steps is None else steps
     checks.integer("steps", steps, 1)
     data = jax.tree.map(jnp.asarray, data)
+    checks.function("apply", apply, "params and a sample")
     fn = callable_pytree(apply)
     checks.function("loss", loss, "a prediction and targets")
     if optimizer is not None:

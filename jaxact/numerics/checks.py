@@ -48,6 +48,8 @@ def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
     if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
         leaves = [value]  # an array written as lists
     for leaf in leaves:
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            continue
         if not is_concrete(leaf):
             if "c" not in kinds and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
                 raise TypeError(f"{name} must be a real number or array, got {leaf.dtype}")

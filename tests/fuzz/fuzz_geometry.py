@@ -77,7 +77,7 @@ ENTRIES = (
     Entry(geometry.activation_distance, lambda: {"first": ACT, "second": ja.get("relu")}),
     Entry(geometry.divergence, lambda: {"which": "alpha", "alpha": 3.0}),
     Entry(geometry.divergence_value, lambda: {"which": "kl", "p": P, "q": Q}),
-    Entry(geometry.matched_divergence, lambda: {"act": ACT, "p": P, "q": Q}),
+    Entry(geometry.matched_divergence, lambda: {"act": ACT, "p": P, "q": Q}, {"act": ("which",)}),
     Entry(geometry.escort, lambda: {"chi": CHI, "p": P, "weights": np.ones(3, np.float32)}),
     Entry(geometry.rescale, lambda: {"chi": CHI, "p": 0.3}),
     Entry(geometry.escort_factors, lambda: {"g": drawn(), "x": POINTS}, G),
@@ -137,7 +137,7 @@ ENTRIES = (
     ),
     Entry(
         geometry.fit_generator,
-        lambda: {"g": drawn(), "x": np.full((4, 2), 3.0, np.float32), "train": ("weights",), "optimizer": optax.adam(1e-3),
+        lambda: {"g": drawn(), "x": drawn().sample(jax.random.key(8), 4), "train": ("weights",), "optimizer": optax.adam(1e-3),
                  "steps": 3, "tol": 0.05},
         G,
     ),

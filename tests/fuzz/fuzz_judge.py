@@ -110,6 +110,8 @@ _ALIASES = {
     "key": ("typed key",),
     "output": _ACTIVATION,
     "base": ("latent",),
+    "low": ("sides",),
+    "high": ("sides",),
     "log_density": ("latent",),
 }
 """Argument -> other words by which an error may name it, everywhere."""

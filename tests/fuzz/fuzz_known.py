@@ -7,6 +7,17 @@ EXEMPT = {
     "solve": "a kernel that checks nothing, as it says; invert is its entry",
     "angle_map": "a jitted kernel; slope_at_zero and rho are its entries",
     "identity": "returns anything as it is",
+    **dict.fromkeys(
+        (
+            "gaussian_rule",
+            "panel_rule",
+            "integral_from_zero",
+            "bracketed_root",
+            "increasing_root",
+        ),
+        "a numerical kernel, run inside others' traces; the entries that call it check",
+    ),
+    **dict.fromkeys(("mse", "cross_entropy"), "losses, run inside the trace of train"),
     "names": "takes no arguments",
     "diagnose": "takes no arguments",
     "gan": "takes no arguments",

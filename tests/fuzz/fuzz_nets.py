@@ -55,7 +55,11 @@ ENTRIES = (
         lambda: {"inputs": 6, "classes": 2, "F": memory.rectified(3), "memories": 4,
                  "temperature": 8.0, "rngs": nnx.Rngs(0)},
     ),
-    Entry(nets.Unit, lambda: {"act": ja.get("prelu")}),
+    Entry(
+        nets.Unit,
+        lambda: {"act": ja.get("prelu")},
+        takes={("act", how): "the nets that hold it check it" for how in ("a vector", "nan")},
+    ),
     Entry(nets.gain, lambda: {"act": ACT}),
     Entry(
         nets.mlp_players,
@@ -71,28 +75,31 @@ ENTRIES = (
         lambda: start() | {"loss": nets.mse, "optimizer": optax.adam(0.1), "epochs": 2,
                            "batch": 4, "every": 1, "key": KEY},
     ),
-    Entry(nets.mse, lambda: {"prediction": X, "target": X + 1}),
-    Entry(nets.cross_entropy, lambda: {"logits": X[0], "label": np.int32(1)}),
     Entry(
         nets.train_classifier,
         lambda: {"x": X, "y": LABELS, "act": ACT, "widths": (3,), "test": (X, LABELS)} | FIT,
+        heavy=True,
     ),
     Entry(
         nets.train_certified,
         lambda: {"x": X, "y": LABELS, "act": ACT, "eps": 0.1, "method": "ibp", "clean": 0.5,
                  "widths": (3,)} | FIT,
+        heavy=True,
     ),
     Entry(
         nets.train_autoencoder,
         lambda: {"images": IMAGES, "latent": 2, "act": ACT, "hidden": (3,)} | FIT,
+        heavy=True,
     ),
     Entry(
         nets.train_vae,
         lambda: {"images": IMAGES, "act": ACT, "latent": 2, "features": (2,),
                  "kernels": ((2, 2),), "encoder": (3,), "rate": 1e-3} | FIT,
+        heavy=True,
     ),
     Entry(
         nets.train_memory,
-        lambda: {"x": X, "y": LABELS, "F": memory.rectified(2), "memories": 3} | FIT,
+        lambda: {"x": np.abs(X), "y": LABELS, "F": memory.rectified(2), "memories": 3} | FIT,
+        heavy=True,
     ),
 )  # fmt: skip

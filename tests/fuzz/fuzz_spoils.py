@@ -94,7 +94,8 @@ def _of(valid: Any) -> Rows:
         yield from _leaves(valid)
     elif isinstance(valid, tuple | list):
         yield from _foreign()
-        yield "empty", type(valid)(), False
+        if type(valid) in (tuple, list):
+            yield "empty", type(valid)(), False
         yield from _leaves(valid)
     elif callable(valid):
         yield from _foreign()

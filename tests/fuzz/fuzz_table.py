@@ -15,7 +15,7 @@ class Entry:
         fn: the entry point.
         valid: makes the arguments, by name; "*name" is spread as positional arguments.
         names: argument -> other words by which an error may name it.
-        heavy: whether tracing it takes a second or more: then only what must be refused is tried.
+        heavy: whether it works for seconds before its last check: then fewer are tried.
         takes: (argument, spoil) pairs that are valid here after all, each with the reason.
     """
 

@@ -49,7 +49,7 @@ def test_a_spoiled_argument_is_refused_by_name_or_answered(name):
         pytest.skip("nothing to spoil")
 
     @settings(
-        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None,
+        max_examples=min(EXAMPLES, 2) if entry.heavy and EXAMPLES < 1000 else EXAMPLES, derandomize=True, deadline=None, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.sampled_from(every))
