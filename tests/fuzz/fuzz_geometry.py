@@ -137,7 +137,8 @@ ENTRIES = (
     ),
     Entry(
         geometry.fit_generator,
-        lambda: {"g": drawn(), "x": drawn().sample(jax.random.key(8), 4), "train": ("weights",), "optimizer": optax.adam(1e-3),
+        lambda: {"g": drawn(), "x": drawn().sample(jax.random.key(8), 4), "train": ("weights",),
+                 "optimizer": optax.adam(1e-3),
                  "steps": 3, "tol": 0.05},
         G,
     ),

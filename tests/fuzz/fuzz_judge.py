@@ -47,7 +47,7 @@ def checks_only() -> Iterator[None]:
             raise Reached
         return compile_(backend, computation, *args, **kwargs)
 
-    jaxtyping.config.update("jaxtyping_disable", True)
+    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003
     before = {name: getattr(jax.config, name) for name in AS_A_USER}
     for name, value in AS_A_USER.items():
         jax.config.update(name, value)
@@ -61,7 +61,7 @@ def checks_only() -> Iterator[None]:
         patch.undo()
         for name, value in before.items():
             jax.config.update(name, value)
-        jaxtyping.config.update("jaxtyping_disable", False)
+        jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003
 
 
 def _size(op: Any) -> int:

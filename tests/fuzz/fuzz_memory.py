@@ -56,7 +56,11 @@ ENTRIES = (
         lambda: {"fields": np.array([0.5, -0.5], np.float32), "label": np.int32(1), "m": 2},
     ),
     Entry(memory.update, lambda: {"patterns": PATTERNS, "state": STATES, "F": joint()}),
-    Entry(memory.duality, lambda: CLASS | {"eps": (0.1, 0.01)}, takes={("eps", "a number"): "one step"}),
+    Entry(
+        memory.duality,
+        lambda: CLASS | {"eps": (0.1, 0.01)},
+        takes={("eps", "a number"): "one step"},
+    ),
     Entry(memory.feed_forward, lambda: dict(CLASS)),
     Entry(
         memory.retrieve,

@@ -39,7 +39,8 @@ ENTRIES = (
     Entry(nets.MLP, lambda: {"widths": (2, 3, 1), "act": ACT, "rngs": nnx.Rngs(0)}),
     Entry(
         nets.ConvNet,
-        lambda: {"shape": (8, 8, 1), "classes": 3, "act": ACT, "features": (2,), "rngs": nnx.Rngs(0)},
+        lambda: {"shape": (8, 8, 1), "classes": 3, "act": ACT, "features": (2,),
+                 "rngs": nnx.Rngs(0)},
     ),
     Entry(
         nets.ConvGenerator,

@@ -40,7 +40,13 @@ def pieces() -> Pieces:
 
 
 def file_network() -> OnnxNetwork:
-    plan = Plan((Step("Relu", (Slot(0),), (1,), ()),), Slot(1), False, (1,), (1,))
+    plan = Plan(
+        (Step("Relu", (Slot(0),), (1,), ()),),
+        Slot(1),
+        batched=False,
+        input_shape=(1,),
+        output_shape=(1,),
+    )
     return OnnxNetwork((), plan, "x", "y")
 
 

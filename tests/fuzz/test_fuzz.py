@@ -48,9 +48,11 @@ def test_a_spoiled_argument_is_refused_by_name_or_answered(name):
     if not every:
         pytest.skip("nothing to spoil")
 
+    fewer = entry.heavy and EXAMPLES < 1000
+
     @settings(
-        max_examples=min(EXAMPLES, 2) if entry.heavy and EXAMPLES < 1000 else EXAMPLES, derandomize=True, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
+        max_examples=min(EXAMPLES, 2) if fewer else EXAMPLES, derandomize=True, deadline=None,
+        database=None, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.sampled_from(every))
     def spoiled(spoil):
