@@ -86,6 +86,8 @@ def noise_bound(
     if (error is None) == (level is None):
         raise ValueError("error or level must be given, and only one of them")
     z = checks.floating("z", z)
+    if error is not None:
+        checks.finite("error", error, kinds="biufcV")
     checks.between("confidence", confidence, 0.0, 1.0 - 1e-12)
     problem = pose(generator, operator, z.dtype, z.shape)
     left = q = None

@@ -125,6 +125,7 @@ def fetch_mnist(*, folder: str | os.PathLike[str] | None = None) -> Images:
 
 def _split(images: np.ndarray, labels: np.ndarray, train: int, seed: int) -> Images:
     checks.integer("train", train, 1)
+    checks.integer("seed", seed, 0)
     if train >= len(images):
         raise ValueError(f"train must leave test images, got {train} of {len(images)}")
     order = np.random.default_rng(seed).permutation(len(images))

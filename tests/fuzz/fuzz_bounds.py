@@ -79,7 +79,8 @@ ENTRIES = (
         bounds.intersect,
         lambda: {"*bounds": (made(), made())},
         takes={("bounds", f"nan in leaf {k}"): "bounds are another method's result"
-               for k in range(4)} | {("bounds", "a number"): "Python's own error"},
+               for k in range(4)} | {("bounds", how): "Python's own error"
+                 for how in ("a number", "a string", "nothing")},
     ),
     Entry(
         bounds.lipschitz_bound,

@@ -121,7 +121,6 @@ ENTRIES = (
     Entry(inversion.downsample, lambda: {"factor": 2}),
     Entry(inversion.fourier_magnitude, lambda: {"oversampling": 2}),
     Entry(inversion.gaussian, lambda: {"key": KEY, "m": 3, "shape": (2, 2)}),
-    Entry(inversion.sign, lambda: {"x": Z}),
     Entry(inversion.project_l1, lambda: {"v": Z, "radius": 1.0}),
     Entry(inversion.project_l2, lambda: {"v": Z, "radius": 1.0}),
     Entry(

@@ -90,6 +90,8 @@ def _of_error(entry: Entry, spoil: Spoil, error: Exception) -> str:
     if not isinstance(error, TypeError | ValueError | NotImplementedError | OSError):
         return f"raised {type(error).__name__}: {_short(error)} {_place(error)}"
     name = spoil.name.strip("*/")
+    if isinstance(error, OSError) and spoil.how == "a missing file":
+        return ""  # the system's own error names the path
     file, line = _last(error)
     source = linecache.getline(file, line).strip()
     if not file.startswith(HOME) or not source.startswith("raise"):
@@ -102,7 +104,7 @@ def _of_error(entry: Entry, spoil: Spoil, error: Exception) -> str:
     return ""
 
 
-_ACTIVATION = ("activation", "theta")
+_ACTIVATION = ("activation", "theta", "fn")
 _ALIASES = {
     **dict.fromkeys(("act", "acts", "fn", "first", "second", "activation"), _ACTIVATION),
     "F": (*_ACTIVATION, "interaction", "gain", "unit", "origin", "beta"),

@@ -6,6 +6,7 @@ EXEMPT = {
     "check_elementwise": "the check itself; activation is its entry",
     "solve": "a kernel that checks nothing, as it says; invert is its entry",
     "angle_map": "a jitted kernel; slope_at_zero and rho are its entries",
+    "sign": "an operator, run inside the trace of invert",
     "identity": "returns anything as it is",
     **dict.fromkeys(
         (
@@ -28,5 +29,14 @@ EXEMPT = {
 }
 """Public functions that are not in the table."""
 
-KNOWN: dict[tuple[str, str, str], str] = {}
+_RECORDS = "rules and states are taken for what game and init made"
+_CARD = "the card's files are being rewritten"
+_HOWS = ("a number", "a string", "nothing", "an array", *(f"nan in leaf {k}" for k in range(20)))
+
+KNOWN: dict[tuple[str, str, str], str] = {
+    **{("play", name, how): _RECORDS for name in ("rules", "state") for how in _HOWS},
+    **{("diverged_report", name, how): _RECORDS for name in ("rules", "state") for how in _HOWS},
+    **{("dump", "cards", how): _CARD for how in _HOWS},
+    **{("resolve", "text", how): _CARD for how in _HOWS},
+}
 """(function, argument, spoil) that are refused badly to this day: defects to mend."""

@@ -98,7 +98,11 @@ ENTRIES = (
     Entry(card.measure, lambda: {"act": ACT, "seed": 0}),
     Entry(card.dump, lambda: {"cards": ()}),
     Entry(card.resolve, lambda: {"text": "tanh"}, {"text": ("activation", "name")}),
-    Entry(sweep, lambda: {"fn": jnp.sin, "inputs": X, "chunk": 2, "progress": lambda *_: None}),
+    Entry(
+        sweep,
+        lambda: {"fn": jnp.sin, "inputs": X, "chunk": 2, "progress": lambda *_: None},
+        takes={("inputs", how): "fn judges its samples" for how in ("nan", "complex")},
+    ),
     Entry(io.load_digits, lambda: {"train": 1437, "seed": 0}),
     Entry(io.load_mnist, lambda: {"path": HERE / "mnist.npz"}),
     Entry(io.load_onnx, lambda: {"path": HERE / "net.onnx"}),
