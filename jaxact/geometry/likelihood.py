@@ -83,6 +83,7 @@ def fit_generator(
 
     Source: Nock et al. 2017, section 5 (the density); its likelihood is maximised here.
     """
+    train = tuple(checks.sequence("train", train))
     unknown = [name for name in train if name not in _FIELDS]
     if unknown or not train:
         raise ValueError(f"train must name fields of {', '.join(_FIELDS)}, got {tuple(train)}")

@@ -91,6 +91,9 @@ def noise_bound(
     checks.between("confidence", confidence, 0.0, 1.0 - 1e-12)
     problem = pose(generator, operator, z.dtype, z.shape)
     left = q = None
+    if radius is not None:
+        checks.non_negative("radius", radius)
+        checks.shape("radius", radius, ())
     if radius is None or not checks.is_concrete(radius) or radius > 0:
         found = uniqueness(generator, z, operator=operator, radius=radius)
         left, q, radius = found.inverse, found.contraction, found.radius

@@ -140,6 +140,7 @@ def blur(kernel: Any) -> Blur:
 
     Source: the convolution and borders of SciPy's `ndimage.convolve(mode="reflect")`.
     """
+    checks.finite("kernel", kernel)
     if np.ndim(kernel) == 0:
         checks.positive("kernel (sigma)", kernel)
         reach = np.arange(-int(4 * kernel + 0.5), int(4 * kernel + 0.5) + 1)

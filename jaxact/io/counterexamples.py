@@ -70,6 +70,7 @@ def read_counterexample(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.nd
         >>> read_counterexample(file)
         (array([0.1]), array([1.]))
     """
+    path = checks.path("path", path)
     found: dict[str, dict[int, float]] = {"X": {}, "Y": {}}
 
     def parse() -> str:
