@@ -177,6 +177,8 @@ def derived_moments(act: Activation, scale: Any = 1.0) -> Moments:
         >>> round(float(derived_moments(jaxact.get("relu")).zeta), 4)
         0.25
     """
+    checks.instance("act", act, Activation)
+    checks.finite("scale", scale)
     xi, weight = gaussian_rule(act.kink_points(), scale)
     value = act(scale * xi)
     mean = weight @ value
@@ -219,16 +221,20 @@ def activation(
         (0.0, 1.0)
     """
     if isinstance(fn, Activation):
+        checks.finite(f"theta of {fn.name}", fn.theta)
         return fn
     if not callable(fn):
-        raise TypeError(f"fn must be a function of one array, got {fn!r}")
+        raise TypeError(f"an activation must be a function of one array, got {fn!r}")
     theta = theta if isinstance(theta, tuple) else (theta,)
     own = getattr(fn, "__name__", "activation")
     label = name or ("custom" if own == "<lambda>" else own)
     checks.finite("theta", theta)
+    if kinks is not None and not callable(kinks):
+        checks.finite("kinks", checks.sequence("kinks", kinks))
+        kinks = tuple(kinks)
     made = Activation(fn, theta, label, kinks if kinks is not None else (), closed or ClosedForms())
     if checks.is_concrete(theta):
-        _check_elementwise(made)
+        check_elementwise(made)
         if kinks is None:
             made = Activation(fn, theta, label, _scan(fn, theta, label), made.closed)
     return made
@@ -262,7 +268,15 @@ def _evaluate(act: Activation, grid: np.ndarray) -> np.ndarray:
 _UNTRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
 
 
-def _check_elementwise(act: Activation) -> None:
+def check_elementwise(act: Activation) -> None:
+    """Raise unless the function is elementwise, traceable, and finite on [-8, 8].
+
+    Example:
+        >>> check_elementwise(Activation(jax.nn.softmax, name="softmax"))
+        Traceback (most recent call last):
+        ...
+        ValueError: softmax must be elementwise: an output changed with the other inputs ...
+    """
     grid = np.linspace(-8, 8, 12) + 0.0137
     try:
         whole = _evaluate(act, grid)

@@ -8,6 +8,7 @@ the moments), Nock et al. 2017 (mu_relu, lsu, matsushita and the signatures).
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -61,8 +62,14 @@ def get(name: str, /, *args: Any, **kwargs: Any) -> Activation:
 
 
 def _register(make: Callable[..., Activation]) -> Callable[..., Activation]:
-    _REGISTRY[make.__name__.rstrip("_")] = make
-    return make
+    @functools.wraps(make)
+    def checked(*args: Any, **kwargs: Any) -> Activation:
+        made = make(*args, **kwargs)
+        checks.finite(f"theta of {made.name}", made.theta)
+        return made
+
+    _REGISTRY[make.__name__.rstrip("_")] = checked
+    return checked
 
 
 def _fixed(name: str, fn: Any, kinks: tuple[float, ...] = (), **closed: Any) -> None:
@@ -561,10 +568,10 @@ def _polynomial_primitive(x: Any, coefficients: Any) -> Any:
 
 
 def _coefficients(values: Any) -> Any:
+    checks.finite("coefficients", values)
     array = values if isinstance(values, jax.Array) else np.asarray(values, np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"coefficients must be a non-empty vector, got shape {array.shape}")
-    checks.finite("coefficients", array)
     return array
 
 

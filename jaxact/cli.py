@@ -86,6 +86,7 @@ def card(
     """What five theories say about an activation, from real digits and real computation."""
     from jaxact.card import dump, measure, resolve, write_html
     from jaxact.card.terminal import print_cards
+    from jaxact.numerics import files
 
     if quick:  # most of a quick card is compilation, which this halves; read when a backend starts
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
@@ -108,8 +109,8 @@ def card(
         progress.update(task, description="drawing the page")
         out.mkdir(parents=True, exist_ok=True)
         payload = dump(cards)
-        (out / "card.json").write_text(json.dumps(payload, indent=1), encoding="utf-8")
-        (out / "card.html").write_text(write_html(cards), encoding="utf-8")
+        files.write_text(out / "card.json", json.dumps(payload, indent=1))
+        files.write_text(out / "card.html", write_html(cards))
     if as_json:
         sys.stdout.write(json.dumps(payload) + "\n")
         return

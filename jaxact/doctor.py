@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import pytree
 
 KNOWN_BAD = {
@@ -51,6 +52,8 @@ def wrong_rows(dtype: str = "float64", rows: int = _ROWS) -> int:
         >>> wrong_rows()
         0
     """
+    checks.choice("dtype", dtype, ("float32", "float64"))
+    checks.integer("rows", rows, 1)
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         w, x = (rng.standard_normal(shape).astype(dtype) for shape in ((3, 3), (rows, 3)))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import pathlib
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxact.numerics import checks
+from jaxact.numerics import checks, files
+from jaxact.numerics.fingerprint import fingerprint
 from jaxact.numerics.pytrees import callable_pytree
 
 _MANIFEST = "sweep.json"
@@ -152,9 +151,8 @@ class _Store:
     def __init__(self, folder: pathlib.Path, fn: Any, inputs: Any, size: int) -> None:
         self.folder = folder
         one = jax.tree.map(lambda leaf: leaf[0], inputs)
-        traced = jax.make_jaxpr(lambda f, x: f(x), return_shape=True)(fn, one)
-        self.leaves, self.treedef = jax.tree.flatten(traced[1])
-        run = {"fingerprint": _fingerprint(traced[0], fn, inputs), "chunk": size, "format": 1}
+        self.leaves, self.treedef = jax.tree.flatten(jax.eval_shape(lambda f, x: f(x), fn, one))
+        run = {"fingerprint": fingerprint(fn, one, inputs), "chunk": size, "format": 1}
         if jax.process_index() == 0:
             self._claim(folder / _MANIFEST, run)
         # Processes must agree on what is left to do, or some would wait in a gather for ever.
@@ -169,7 +167,8 @@ class _Store:
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
         if manifest.exists():
-            found = json.loads(manifest.read_text())
+            read = lambda: dict(json.loads(manifest.read_bytes()))  # noqa: E731
+            found = files.guarded(manifest, read, advice="remove its folder to start again")
             if found != run:
                 same = found.get("chunk") == run["chunk"]
                 what = "function or other inputs" if same else "chunk size"
@@ -180,17 +179,19 @@ class _Store:
         elif any(p.name[0] != "." for p in folder.iterdir()):
             raise ValueError(f"folder must be new, empty or of an earlier sweep, got {folder}")
         else:
-            self._atomic(manifest, lambda file: file.write(json.dumps(run).encode()))
+            files.write_text(manifest, json.dumps(run))
+        files.remove_leftovers(folder)
 
     def read(self, number: int) -> Any:
         if not self.finished[number]:
             return None
-        with np.load(self._path(number), allow_pickle=False) as stored:
-            arrays = [stored[f"leaf{i}"] for i in range(len(self.leaves))]
+        names = [f"leaf{i}" for i in range(len(self.leaves))]
+        advice = "remove it, and its samples are computed again"
+        stored = files.read_arrays(self._path(number), names, advice=advice)
         # NumPy stores the small floats of ml_dtypes as raw bytes.
         typed = [
             a.view(leaf.dtype) if a.dtype.kind == "V" else a
-            for a, leaf in zip(arrays, self.leaves, strict=True)
+            for a, leaf in zip((stored[n] for n in names), self.leaves, strict=True)
         ]
         return self.treedef.unflatten(typed)
 
@@ -198,29 +199,7 @@ class _Store:
         if jax.process_index() > 0:
             return
         arrays = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(part))}
-        self._atomic(self._path(number), lambda file: np.savez(file, **arrays))
+        files.write_arrays(self._path(number), arrays)
 
     def _path(self, number: int) -> pathlib.Path:
         return self.folder / f"chunk-{number:06d}.npz"
-
-    def _atomic(self, path: pathlib.Path, write: Callable[[Any], Any]) -> None:
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(fresh, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-
-
-def _fingerprint(jaxpr: Any, fn: Any, inputs: Any) -> str:
-    """Of the traced computation, its constants, the leaves of fn and the inputs."""
-    digest = hashlib.sha256()
-    # Addresses of Python objects differ from process to process.
-    digest.update(re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode())
-    for leaf in jax.tree.leaves((jaxpr.consts, fn, inputs)):
-        if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -228,6 +228,72 @@ def test_a_killed_run_resumes(tmp_path):
     np.testing.assert_allclose(np.load(f"{folder}.npy"), x / (1 + np.exp(-x)), rtol=1e-5)
 
 
+KILLED = """
+import os, pathlib, random, signal, sys, time
+import jax, numpy as np
+from jaxact import sweep as module
+from jaxact.numerics import files
+
+folder, log = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+x = np.arange(120.0, dtype=np.float32)
+write, sync = module._Store.write, os.fsync
+
+def run(slow):
+    def logged(self, number, part):
+        with open(log, "a") as file:
+            file.write(f"{number}\\n")
+        write(self, number, part)
+    def slow_sync(handle):
+        sync(handle)
+        time.sleep(slow)  # between the bytes and their name
+    module._Store.write, os.fsync = logged, slow_sync
+    return module.sweep(lambda v: v * v, x, chunk=2, folder=folder,
+                        progress=lambda *_: time.sleep(slow / 2))
+
+def lines():
+    return log.read_text().split() if log.exists() else []
+
+chance = random.Random(0)
+kills = again = 0
+while kills < 10:
+    before = len(lines())
+    done = {int(p.name[6:12]) for p in folder.glob("chunk-*.npz")}
+    child = os.fork()
+    if not child:
+        run(0.006)
+        os._exit(0)
+    while len(lines()) == before:
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the run ended before it was killed"
+    kills += 1
+    computed = [int(n) for n in lines()[before:]]
+    assert not done & set(computed), "a finished chunk was computed again"
+    kept = {int(p.name[6:12]) for p in folder.glob("chunk-*.npz")}
+    assert done <= kept and len(set(computed) - kept) <= 1, "more than the chunk in flight is lost"
+    for number in kept:
+        found = files.read_arrays(folder / f"chunk-{number:06d}.npz")["leaf0"]
+        assert (found == x[2 * number : 2 * number + 2] ** 2).all()
+out = run(0)
+assert (out == x * x).all()
+assert len(lines()) <= 60 + kills, lines()
+print(kills, len(lines()))
+"""
+
+
+def test_ten_kills_lose_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED, tmp_path / "run", tmp_path / "log"],
+        capture_output=True, text=True, env=_environment(), timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    kills, computed = map(int, done.stdout.split())
+    assert kills == 10
+    assert 60 <= computed <= 70
+
+
 PROCESS = """
 import sys
 import jax

@@ -104,6 +104,8 @@ def alpha_crown(
     checks.integer("intermediate_steps", intermediate_steps, 1)
     checks.positive("learning_rate", learning_rate)
     checks.between("decay", decay, 0, 1)
+    checks.shape("learning_rate", learning_rate, ())
+    checks.shape("decay", decay, ())
     network, region, spec = prepare(f, region, spec)
     rate = jnp.asarray(learning_rate, network.dtype), jnp.asarray(decay, network.dtype)
     counts = steps, intermediate_steps if intermediate else 0

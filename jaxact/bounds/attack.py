@@ -99,6 +99,7 @@ def attack(
     question, key = prepare_labels(f, x, label, norm=norm, clip=clip, target=target, key=key)
     _check_search(steps, restarts)
     checks.non_negative("eps", eps)
+    checks.shape("eps", eps, ())
     eps = jnp.asarray(eps, question.network.dtype)
     return _attack(question, question.keys(key), eps, steps=steps, restarts=restarts)
 

@@ -119,6 +119,7 @@ def distortion(
     Source: Zhang et al. 2018, section 4 and tables 2 to 5.
     """
     checks.integer("samples", samples, 1)
+    checks.finite("label", label)
     if np.ndim(label) != 1:
         raise ValueError(f"label must have one axis of samples, got shape {np.shape(label)}")
     checks.integer("steps", steps, 1)

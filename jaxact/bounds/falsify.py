@@ -85,6 +85,7 @@ def falsify(
     """
     if not isinstance(region, Box):
         raise TypeError(f"region must be a Box, got {region!r}")
+    checks.instance("unsafe", unsafe, Unsafe)
     network, region, _ = prepare(f, region, None)
     size = 1
     for n in network.output_shape:

@@ -15,6 +15,7 @@ from jaxact.bounds.problem import Bounds, prepare
 from jaxact.bounds.sound import Method, sound_bounds
 from jaxact.bounds.spec import spec_rows
 from jaxact.bounds.units import answer, bound_rows, relax_inside
+from jaxact.numerics import checks
 from jaxact.tracing.graph import Network
 
 
@@ -84,6 +85,8 @@ def intersect(*bounds: Bounds) -> Bounds:
     """
     if not bounds:
         raise ValueError("bounds must hold one Bounds or more, got none")
+    for b in bounds:
+        checks.instance("every one of bounds", b, Bounds)
     shapes = [np.shape(b.lower) for b in bounds]
     if len(set(shapes)) > 1:
         raise ValueError(f"bounds must have one shape, got {shapes}")

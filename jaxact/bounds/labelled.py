@@ -93,8 +93,9 @@ def prepare_labels(
         The question, and a key for what else is random; of one key, every function that asks
         about a "random" target picks the same one.
     """
-    x, label = jnp.asarray(x, jnp.result_type(x, float)), jnp.asarray(label)
     checks.finite("x", x)
+    checks.finite("label", label)
+    x, label = jnp.asarray(x, jnp.result_type(x, float)), jnp.asarray(label)
     checks.choice("norm", norm, NORMS)
     if label.ndim > 1:
         raise ValueError(f"label must be one integer or one axis of them, got shape {label.shape}")

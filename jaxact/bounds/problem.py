@@ -47,7 +47,10 @@ def prepare(f: Callable[..., Any], region: Any, spec: Any) -> tuple[Network, Any
     if spec is None:
         return network, region, None
     checks.finite("spec", spec)
-    checks.shape("spec", spec, ("rows", int(np.prod(network.output_shape))))
+    outputs = int(np.prod(network.output_shape))
+    checks.shape("spec", spec, ("rows", outputs))
+    if not np.shape(spec)[0]:
+        raise ValueError(f"spec must have at least one row of {outputs} outputs of f, got none")
     return network, region, jnp.asarray(spec, dtype)
 
 

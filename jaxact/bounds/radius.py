@@ -101,6 +101,8 @@ def check_search(start: Any, tolerance: Any, evaluations: int, dtype: Any) -> tu
     """The parameters of a search for a radius, checked."""
     checks.positive("start", start)
     checks.positive("tolerance", tolerance)
+    checks.shape("start", start, ())
+    checks.shape("tolerance", tolerance, ())
     checks.integer("evaluations", evaluations, 1)
     return jnp.asarray(start, dtype), jnp.asarray(tolerance, dtype)
 

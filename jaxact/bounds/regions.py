@@ -91,10 +91,14 @@ class Ball:
             return
         if self.norm != jnp.inf:
             raise ValueError(f"clip needs norm=jnp.inf, got norm={self.norm!r}")
-        if len(self.clip) != 2:
+        if len(checks.sequence("clip", self.clip)) != 2:
             raise ValueError(f"clip must be (low, high), got {self.clip!r}")
+        for end in self.clip:
+            if checks.is_concrete(end) and np.isnan(checks.numbers("clip", end)).any():
+                raise ValueError(f"clip must be numbers, got {self.clip!r}")
         if checks.is_concrete(self.clip, self.center, self.eps):
-            _check_order("the clipped ball's lower bound", "its upper bound", *self.box())
+            ends = "the lower end of the ball within clip", "its upper end"
+            checks.ordered(*ends, *self.box())
 
 
 @pytree()
@@ -136,15 +140,7 @@ class Box:
 
     def check(self) -> None:
         """Raise `ValueError` for a box that makes no sense; traced values pass."""
-        checks.finite("lower", self.lower)
-        checks.finite("upper", self.upper)
-        if np.shape(self.lower) != np.shape(self.upper):
-            raise ValueError(
-                f"lower and upper must have one shape, got {np.shape(self.lower)} and "
-                f"{np.shape(self.upper)}"
-            )
-        if checks.is_concrete(self.lower, self.upper):
-            _check_order("lower", "upper", self.lower, self.upper)
+        checks.interval(self.lower, self.upper)
 
 
 def inner(rows: Array, x: Array) -> Array:
@@ -159,13 +155,3 @@ def _over_box(rows: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 def _floating(value: Any) -> Array:
     return jnp.asarray(value, jnp.result_type(value, float))
-
-
-def _check_order(low: str, high: str, lower: Any, upper: Any) -> None:
-    lower, upper = np.asarray(lower), np.asarray(upper)
-    wrong = np.argwhere(lower > upper)
-    if wrong.size:
-        at = tuple(int(i) for i in wrong[0])
-        raise ValueError(
-            f"{low} must not exceed {high}, got {lower[at]:g} > {upper[at]:g} at index {at}"
-        )

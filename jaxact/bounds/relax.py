@@ -47,22 +47,9 @@ def relax(act: Activation | Callable[..., Any], lower: Any, upper: Any) -> Lines
 
     Source: Zhang et al. 2018 (CROWN), section 3, with the adaptive choice for every activation.
     """
+    checks.interval(lower, upper)
     lower, upper = _floating(lower), _floating(upper)
-    if np.shape(lower) != np.shape(upper):
-        raise ValueError(
-            f"lower and upper must have the same shape, got {np.shape(lower)} and {np.shape(upper)}"
-        )
-    checks.finite("lower", lower)
-    checks.finite("upper", upper)
-    if checks.is_concrete(lower, upper):
-        wrong = np.argwhere(np.asarray(lower) > np.asarray(upper))
-        if len(wrong):
-            raise ValueError(
-                f"lower must not exceed upper, got {np.asarray(lower)[tuple(wrong[0])]} > "
-                f"{np.asarray(upper)[tuple(wrong[0])]} at index {tuple(int(i) for i in wrong[0])}"
-            )
-    if not callable(act):
-        raise TypeError(f"act must be an Activation or a function of one array, got {act!r}")
+    checks.function("act", act)
     fn, theta = (act.fn, act.theta) if isinstance(act, Activation) else (act, ())
     if is_traced(theta) or any(np.ndim(t) for t in jax.tree.leaves(theta)):
         return relax_unit(fn, lower, upper, theta)
@@ -87,7 +74,10 @@ def relax_unit(
         >>> bool(lines.lower_slope * 2.0 + lines.lower_intercept <= jnp.tanh(2.0))
         True
     """
+    checks.finite("lower", lower)
+    checks.finite("upper", upper)
     lower, upper = _floating(lower), _floating(upper)
+    checks.shape("upper", upper, lower.shape)
     if theta and jax.eval_shape(fn, jax.ShapeDtypeStruct((), lower.dtype), *theta).shape:
         return _each_neuron(fn, lower, upper, theta)
     if is_traced(theta):

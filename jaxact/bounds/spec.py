@@ -51,6 +51,7 @@ def spec_rows(spec: Any, target: Variable) -> Any:
 
 def check_labels(label: Any, classes: int, *, name: str = "label") -> None:
     """Raise unless every label is an integer in [0, classes); traced values pass."""
+    checks.finite(name, label)
     if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
         raise TypeError(f"{name} must be an integer, got {label!r}")
     if checks.is_concrete(label):

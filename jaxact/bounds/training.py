@@ -52,6 +52,7 @@ def certified_margins(
     """
     question, _ = prepare_labels(f, x, label, norm=norm, clip=clip)
     checks.non_negative("eps", eps)
+    checks.shape("eps", eps, ())
     question.ball(0.0).check()
     bound, eps = find_method(method), jnp.asarray(eps, question.network.dtype)
 
@@ -138,6 +139,9 @@ def ramp(
     """
     checks.integer("steps", steps, 1)
     checks.choice("shape", shape, ("linear", "smooth"))
+    for name, value in (("start", start), ("end", end), ("begin", begin), ("finish", finish)):
+        checks.finite(name, value)
+        checks.shape(name, value, ())
     if not 0 <= begin < finish <= 1:
         raise ValueError(
             f"begin and finish must be 0 <= begin < finish <= 1, got {begin}, {finish}"

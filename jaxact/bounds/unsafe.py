@@ -124,8 +124,10 @@ def certify(
 
     Source: Zhang et al. 2018, corollary 3.3, row by row.
     """
+    checks.instance("unsafe", unsafe, Unsafe)
+    checks.function("method", method, "(f, region, spec)")
+    checks.shape("unsafe.rows", unsafe.rows, ("polyhedra", "half-spaces", "outputs"))
     rows = jnp.asarray(unsafe.rows)
-    checks.shape("unsafe.rows", rows, ("polyhedra", "half-spaces", "outputs"))
     unsafe.check(rows.shape[2])
     bounds = method(f, region, rows.reshape(-1, rows.shape[2]))
     margin = _margin(bounds.lower, unsafe)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.problem import pairs_of, pieces_of
 from jaxact.decide.sound import sound_margins
 from jaxact.io.verdicts import compare
+from jaxact.numerics import checks, files
 from jaxact.numerics.pytrees import callable_pytree
 from jaxact.tracing import trace
 from jaxact.tracing.graph import Network
@@ -98,14 +97,15 @@ def decide(
     Source: Bunel et al. 2018, "A unified view of piecewise linear neural network verification";
     Wang et al. 2021 (beta-CROWN); Zhang et al. 2018 (CROWN).
     """
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be seconds >= 0, got {timeout}")
+    checks.seconds("timeout", timeout)
+    if method is not None:
+        checks.instance("method", method, InputSplit, NeuronSplit)
     clock = Clock(float(timeout))
     problem = _Problem(f, cases, reference)
     if not len(problem.pieces):  # every box is empty
         return problem.decision(Found("verified", float("inf"), 0, None), "bounds", clock)
     few = problem.pieces.lower.shape[1] <= FEW
-    options: Any = {"progress": progress, "state": problem.folder(state)}
+    options: Any = {"progress": progress, "state": problem.folder(state, sound=sound)}
     affine = problem.layers is not None and not problem.layers.fns
     if method is None and (few or affine) or isinstance(method, InputSplit):
         found = input_split(
@@ -246,20 +246,20 @@ class _Problem:
         ends = down(p.lower[k], "float32"), up(p.upper[k], "float32")
         return bounds.Box(*(jnp.asarray(e.reshape(self.shape)) for e in ends))
 
-    def folder(self, state: str | os.PathLike[str] | None) -> pathlib.Path | None:
+    def folder(self, state: str | os.PathLike[str] | None, *, sound: bool) -> pathlib.Path | None:
         """The checkpoint's folder; refused if it holds the search of another problem."""
         if state is None:
             return None
-        folder = pathlib.Path(state)
-        digest = hashlib.sha256()
-        pieces = dataclasses.asdict(self.pieces)
-        for leaf in jax.tree.leaves((self.network, pieces)):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
+        folder = checks.path("state", state)
+        # a box that was closed without certificate must not count in a sound search
+        name = f"{self.pieces.fingerprint(self.network, self.shape)}{' sound' if sound else ''}"
         mark = folder / "problem.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        if mark.is_file() and mark.read_text() != digest.hexdigest():
+        files.remove_leftovers(folder)
+        if not mark.is_file():
+            files.write_text(mark, name)
+        elif mark.read_bytes() != name.encode():
             raise ValueError(f"state must be the folder of this problem, got {folder} of another")
-        mark.write_text(digest.hexdigest())
         return folder
 
     def certified(self, lower: np.ndarray, upper: np.ndarray, piece: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,10 @@ from jaxact.decide.layers import Layers
 from jaxact.decide.problem import Pieces
 from jaxact.decide.queue import Boxes, Stack
 from jaxact.decide.zoom import zoom
-from jaxact.numerics import checks
+from jaxact.numerics import checks, files
 from jaxact.tracing.ranges import down, up
+
+_AGAIN = "remove its folder to start again"
 
 _STARTS = 4
 """Near misses that are remembered, to search around."""
@@ -255,17 +256,30 @@ class _Search:
             "domains": self.domains, "steps": self.steps, "least": self.least,
             "stuck": self.stuck, "files": self.stack.save(self.state, self.steps),
         }  # fmt: skip
-        fresh = self.state / ".search.json"
-        fresh.write_text(json.dumps(found))
-        os.replace(fresh, self.state / "search.json")
-        for path in self.state.glob("*.npz"):
-            if path.name not in found["files"]:
+        files.write_text(self.state / "search.json", json.dumps(found))
+        self.keep_only(found["files"])
+
+    def keep_only(self, names: list[str]) -> None:
+        """Remove boxes that the checkpoint does not name: of a save that was killed half-way.
+
+        A later save would take them for its own, whose names may be the same.
+        """
+        for path in self.state.glob("*.npz") if self.state else ():
+            if path.name not in names:
                 path.unlink()
 
     def resume(self) -> bool:
-        if self.state is None or not (self.state / "search.json").is_file():
+        if self.state is None:
             return False
-        found = json.loads((self.state / "search.json").read_text())
+        file = self.state / "search.json"
+        if not file.is_file():
+            self.keep_only([])
+            return False
+        names = ("domains", "steps", "least", "stuck", "files")
+        found = files.guarded(
+            file, lambda: {n: json.loads(file.read_bytes())[n] for n in names}, advice=_AGAIN
+        )
+        self.keep_only(found["files"])
         self.domains, self.steps = found["domains"], found["steps"]
         self.least, self.stuck = found["least"], found["stuck"]
         while self.search <= self.steps:

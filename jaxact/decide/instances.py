@@ -19,6 +19,7 @@ from jaxact.decide import instances_files as files_of
 from jaxact.decide.decision import Decision, Status
 from jaxact.decide.instances_files import Instance, SetRow, read_instances
 from jaxact.decide.instances_property import check_options, decide_property
+from jaxact.numerics import checks
 
 CACHED_BYTES = 256 * 2**20
 """Network files, together, that are held in memory during a set."""
@@ -78,11 +79,13 @@ def decide_set(
         ('error', 'FileNotFoundError: there is no missing.onnx')
     """
     check_options(method, timeout, sound=sound)
+    checks.integer("restarts", restarts, 0)
+    folder = checks.path("out", out)
     listed = read_instances(path)
     source = pathlib.Path(path).absolute()
     name = source.parent.name if name is None else name
     truth = files_of.read_verdicts(verdicts, name) if verdicts is not None else {}
-    run = _Run(source.parent, pathlib.Path(out), method, sound=sound, restarts=restarts)
+    run = _Run(source.parent, folder, method, sound=sound, restarts=restarts)
     rows: list[SetRow] = []
     try:
         for index, instance in enumerate(listed):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
 import pathlib
 from typing import Any
 
+from jaxact.numerics import checks, files
+
 RESULTS = {"verified": "unsat", "falsified": "sat", "error": "error"}
 """Status -> the competition's word; an unknown is `timeout` or `unknown`."""
+
+STATUSES = (*RESULTS, "unknown")
 
 
 class Contradiction(RuntimeError):
@@ -87,6 +92,14 @@ class SetRow:
         return self.status == "falsified"  # an error may have been mended
 
 
+_TYPES: tuple[tuple[str, Any], ...] = (
+    *((k, str) for k in ("network", "prop", "digest", "asked", "method", "counterexample")),
+    *((k, int | float) for k in ("limit", "domains", "prepare", "seconds", "cpu")),
+    ("margin", int | float | None),
+)
+"""What a row's fields must be for the row to be believed."""
+
+
 def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
     r"""Read a list of instances: lines `network,property,timeout`.
 
@@ -109,34 +122,43 @@ def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
 
     Source: VNN-COMP 2022 rules, section on benchmarks.
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"set must be a list of instances, got {file}")
     found = []
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.reader(lines)
-        for fields in reader:
-            parts = [p.strip() for p in fields]
-            if not any(parts):
-                continue
-            try:
-                network, prop, *limit = parts
-                (timeout,) = map(float, limit or ["inf"])
-                if not (timeout >= 0 and network and prop):
-                    raise ValueError
-            except ValueError:
-                raise ValueError(
-                    f"{file.name}, line {reader.line_num}: must be network,property,timeout, "
-                    f"got {','.join(fields)}"
-                ) from None
-            found.append(Instance(network, prop, timeout))
+    for number, fields in _table(file):
+        parts = [p.strip() for p in fields]
+        if not any(parts):
+            continue
+        try:
+            network, prop, *limit = parts
+            (timeout,) = map(float, limit or ["inf"])
+            if not (timeout >= 0 and network and prop):
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"{file.name}, line {number}: must be network,property,timeout, "
+                f"got {','.join(fields)[:200]}"
+            ) from None
+        found.append(Instance(network, prop, timeout))
     if not found:
         raise ValueError(f"set must list at least one instance, got none in {file.name}")
     return found
 
 
+def _table(file: pathlib.Path) -> list[tuple[int, list[str]]]:
+    """The lines of a CSV file with their numbers, or a `ValueError` that names it."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.reader(lines)
+        try:
+            return [(reader.line_num, fields) for fields in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            number = reader.line_num + 1
+            raise ValueError(f"{file.name}, line {number}: not a CSV file: {error}") from error
+
+
 def read_rows(path: str | os.PathLike[str]) -> list[SetRow]:
-    """The rows of a results.jsonl; a line that was cut off by a kill is left out.
+    """The rows of a results.jsonl; a line that a kill cut off, or is damaged, is left out.
 
     Args:
         path: the file, which need not exist.
@@ -148,14 +170,16 @@ def read_rows(path: str | os.PathLike[str]) -> list[SetRow]:
         >>> read_rows("missing.jsonl")
         []
     """
-    file, rows = pathlib.Path(path), []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    file, rows = checks.path("path", path), []
+    for line in file.read_bytes().splitlines() if file.is_file() else ():
         try:
-            values = json.loads(line)
+            values = json.loads(line.decode("utf-8"))
             limit = math.inf if values["limit"] is None else values["limit"]
-            rows.append(SetRow(**values | {"limit": limit}))
-        except (json.JSONDecodeError, TypeError, KeyError):
+            row = SetRow(**values | {"limit": limit})
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
+        if row.status in STATUSES and all(isinstance(getattr(row, k), t) for k, t in _TYPES):
+            rows.append(row)
     return rows
 
 
@@ -178,12 +202,11 @@ def _ends_with_newline(file: Any) -> bool:
 
 def write_results(path: pathlib.Path, name: str, rows: list[SetRow]) -> None:
     """The competition's results.csv, whole or as it was."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(
-            (name, r.network, r.prop, r.prepare, r.result, r.seconds) for r in rows
-        )
-    os.replace(fresh, path)
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(
+        (name, r.network, r.prop, r.prepare, r.result, r.seconds) for r in rows
+    )
+    files.write_text(path, table.getvalue())
 
 
 def _key(network: str, prop: str) -> tuple[str, str]:
@@ -193,14 +216,17 @@ def _key(network: str, prop: str) -> tuple[str, str]:
 
 def read_verdicts(path: str | os.PathLike[str], name: str) -> dict[tuple[str, str], str]:
     """A set's verdicts by the names of the files, without folders and .gz."""
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"verdicts must be a CSV file, got {file}")
-    with file.open(newline="", encoding="utf-8") as lines:
-        table = list(csv.DictReader(lines))
+    lines = [(number, fields) for number, fields in _table(file) if fields]
     columns = {"set", "network", "property", "verdict"}
-    if not table or not columns <= set(table[0]):
+    if len(lines) < 2 or not columns <= set(lines[0][1]):
         raise ValueError(f"verdicts must have columns {', '.join(sorted(columns))}, got {file}")
+    for number, fields in lines[1:]:
+        if len(fields) != len(lines[0][1]):
+            raise ValueError(f"{file.name}, line {number}: must have a value a column")
+    table = [dict(zip(lines[0][1], fields, strict=True)) for _, fields in lines[1:]]
     own = [v for v in table if v["set"] == name]
     if not own:
         raise ValueError(

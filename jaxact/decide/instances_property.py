@@ -90,8 +90,7 @@ def check_options(method: str, timeout: float | int, *, sound: bool) -> None:
         raise ValueError(
             f"method must be auto, split, attack or sound where sound=True, got {method!r}"
         )
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be at least 0, got {timeout}")
+    checks.seconds("timeout", timeout)
 
 
 def _search(*arguments: Any, **options: Any) -> Decision:

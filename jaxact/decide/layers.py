@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxact.bounds.backward import affine_part, explicit
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.affine import Affine
 from jaxact.tracing.graph import Network, Unit
@@ -75,6 +76,7 @@ def layers_of(network: Network) -> Layers | None:
         >>> [m.shape for m in layers.matrices], round(float(layers(jnp.zeros(3))[0]), 4)
         ([(3, 3), (1, 3)], 2.2848)
     """
+    checks.instance("network", network, Network)
     last = network.graph.source
     for node in network.graph.nodes:
         if not isinstance(node, Affine | Unit) or list(node.variables) != [last]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxact.decide.decision import Clock, Status
 from jaxact.decide.layers import Layers
 from jaxact.decide.neuron_search import Search
-from jaxact.decide.neuron_state import fingerprint, load, save
+from jaxact.decide.neuron_state import load, save
 from jaxact.decide.problem import Pieces
 from jaxact.numerics import checks
 
@@ -111,10 +111,15 @@ def neuron_split(
 
     Source: Wang et al. 2021 (beta-CROWN); Shi et al. 2024 (GenBaB); Kotha et al. 2023 (INVPROP).
     """
+    checks.instance("layers", layers, Layers)
+    checks.finite("layers", layers)
+    checks.instance("pieces", pieces, Pieces)
+    checks.instance("method", method, NeuronSplit)
+    checks.instance("clock", clock, Clock)
     search = Search(layers, pieces, method, clock, witness)
     if not len(pieces):
         return "verified", float("inf"), 0, None
-    name = fingerprint(layers, pieces) if state is not None else ""
+    name = pieces.fingerprint(layers, pieces.lower.shape[1:]) if state is not None else ""
     kept = load(state, name) if state is not None else None
     if kept is None:
         search.start()

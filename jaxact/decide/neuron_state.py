@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
+
+from jaxact.numerics import files
 
 FILE = "neuron.npz"
 
@@ -66,15 +66,6 @@ class Queue:
         self.domains += sorted(domains, key=lambda d: -d.bound)
 
 
-def fingerprint(layers: Any, pieces: Any) -> str:
-    """Of what is decided."""
-    digest = hashlib.sha256()
-    parts = [*layers.matrices, *layers.offsets, pieces.lower, pieces.upper, pieces.rows]
-    for array in [*parts, pieces.thresholds]:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def save(folder: Any, name: str, domains: list[Domain], more: dict[str, Any]) -> None:
     """Write what waits, so that a kill leaves the old file or the new one."""
     folder = pathlib.Path(folder)
@@ -82,13 +73,8 @@ def save(folder: Any, name: str, domains: list[Domain], more: dict[str, Any]) ->
     columns = {
         f.name: np.array([getattr(d, f.name) for d in domains]) for f in dataclasses.fields(Domain)
     }
-    temporary = folder / f".{FILE}.part"
-    with temporary.open("wb") as file:
-        arrays: dict[str, Any] = {f"more_{k}": v for k, v in more.items()} | columns
-        np.savez(file, fingerprint=np.array(name), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / FILE)
+    arrays = {f"more_{k}": v for k, v in more.items()} | columns
+    files.write_arrays(folder / FILE, {"fingerprint": np.array(name)} | arrays)
 
 
 def load(folder: Any, name: str) -> tuple[list[Domain], dict[str, Any]] | None:
@@ -96,12 +82,12 @@ def load(folder: Any, name: str) -> tuple[list[Domain], dict[str, Any]] | None:
     path = pathlib.Path(folder) / FILE
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as data:
-        if str(data["fingerprint"]) != name:
-            return None
-        fields = [f.name for f in dataclasses.fields(Domain)]
-        columns = [data[f] for f in fields]
-        more = {k.removeprefix("more_"): data[k] for k in data.files if k.startswith("more_")}
+    data = files.read_arrays(path, advice="remove its folder to start again")
+    if str(data.get("fingerprint")) != name:
+        return None
+    fields = [f.name for f in dataclasses.fields(Domain)]
+    columns = [data[f] for f in fields]
+    more = {k.removeprefix("more_"): v for k, v in data.items() if k.startswith("more_")}
     plain = {"piece": int, "depth": int, "age": int, "tries": int, "bound": float}
     domains = [
         Domain(**{f: plain.get(f, np.asarray)(v) for f, v in zip(fields, row, strict=True)})

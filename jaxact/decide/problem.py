@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxact.bounds.regions import Ball, Box
 from jaxact.bounds.unsafe import Unsafe
 from jaxact.numerics import checks
+from jaxact.numerics.fingerprint import fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Pieces:
             self, rows=self.rows[:, order], thresholds=self.thresholds[:, order]
         )
 
+    def fingerprint(self, network: Callable[..., Any], shape: tuple[int, ...]) -> str:
+        """Of these questions about a network, a callable pytree of one float32 input."""
+        example = jax.ShapeDtypeStruct(shape, np.float32)
+        return fingerprint(network, example, dataclasses.asdict(self))
+
     def margins(self, y: np.ndarray) -> np.ndarray:
         """The largest slack of each piece at outputs y: y is in its polyhedron where <= 0."""
         return (self.rows @ np.asarray(y, np.float64) - self.thresholds).max(axis=1)
@@ -76,6 +83,8 @@ def pieces_of(cases: Any, inputs: int, outputs: int) -> Pieces:
         TypeError: for what is not such a pair.
         ValueError: for shapes that do not fit, or numbers that are not finite.
     """
+    checks.integer("inputs", inputs, 1)
+    checks.integer("outputs", outputs, 1)
     lower, upper, polyhedra = [], [], []
     for region, unsafe in pairs_of(cases):
         low, high = _ends(region, inputs)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxact.numerics import files
+
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
@@ -157,20 +159,17 @@ def _link(old: pathlib.Path, new: pathlib.Path) -> None:
     try:
         os.link(old, new)
     except OSError:  # another file system
-        shutil.copyfile(old, new)
+        with open(old, "rb") as source, files.replacing(new) as target:
+            shutil.copyfileobj(source, target)
 
 
 def write_boxes(path: pathlib.Path, boxes: Boxes) -> None:
     """Write boxes, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(fresh, "wb") as file:
-        np.savez(file, **{f.name: getattr(boxes, f.name) for f in dataclasses.fields(boxes)})
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    files.write_arrays(path, {f.name: getattr(boxes, f.name) for f in dataclasses.fields(boxes)})
 
 
 def read_boxes(path: pathlib.Path) -> Boxes:
     """Read boxes back."""
-    with np.load(path, allow_pickle=False) as stored:
-        return Boxes(*(stored[f.name] for f in dataclasses.fields(Boxes)))
+    names = [f.name for f in dataclasses.fields(Boxes)]
+    stored = files.read_arrays(path, names, advice="remove its folder to start again")
+    return Boxes(*(stored[n] for n in names))

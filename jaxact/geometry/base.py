@@ -120,11 +120,13 @@ def box(*sides: Sequence[float], panels: int = 8, nodes: int = 32) -> Base:
         ((16, 2), 2.0)
     """
     _check_counts(panels, nodes)
+    for side in sides:
+        checks.finite("every one of sides", side)
     if len(sides) not in (1, 2) or any(len(side) != 2 for side in sides):
         raise ValueError(f"sides must be one or two pairs (low, high), got {sides}")
     for low, high in sides:
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"a side must be a finite pair low < high, got ({low}, {high})")
+            raise ValueError(f"sides must be finite pairs low < high, got ({low}, {high})")
     edges = tuple(jnp.asarray(np.linspace(low, high, panels + 1)) for low, high in sides)
     each = [panel_rule(e, nodes) for e in edges]
     if len(sides) == 1:
@@ -150,12 +152,11 @@ def finite_set(points: Any, weights: Any = None) -> Base:
         >>> finite_set([0.0, 1.0, 2.0]).weights.tolist()
         [1.0, 1.0, 1.0]
     """
-    points = jnp.asarray(points, jnp.result_type(float))
-    checks.finite("points", points)
+    points = checks.floating("points", points).astype(jnp.result_type(float))
     if points.ndim not in (1, 2) or points.size == 0:
         raise ValueError(f"points must have shape (n,) or (n, d), got {points.shape}")
     weights = jnp.ones(len(points), points.dtype) if weights is None else weights
-    weights = jnp.asarray(weights, points.dtype)
+    weights = checks.floating("weights", weights).astype(points.dtype)
     checks.shape("weights", weights, (len(points),))
     checks.positive("weights", weights)
     return Base(points, weights, (), jnp.ones((), points.dtype))

@@ -68,6 +68,8 @@ def divergence_integral(
     checks.finite("high", high)
     if checks.is_concrete((low, high)) and low >= high:
         raise ValueError(f"low must be below high, got {low} and {high}")
+    checks.function("log_p", log_p, "x")
+    checks.function("log_q", log_q, "x")
     d = divergence(which)
     edges = jnp.linspace(low, high, _PANELS + 1)
 
@@ -104,6 +106,8 @@ def divergence_sample(which: str | Divergence | Any, log_ratio: Any) -> Estimate
     Source: Nock et al. 2017, section 2.
     """
     checks.shape("log_ratio", log_ratio, ("n",))
+    if checks.is_concrete(log_ratio):
+        checks.numbers("log_ratio", log_ratio)
     s = conform(log_ratio, ())[0]
     if s.shape[0] < 2:
         raise ValueError(f"log_ratio must have at least 2 points, got {s.shape[0]}")

@@ -79,6 +79,7 @@ def convexity(composite: ProperComposite, low: float = -6.0, high: float = 6.0) 
     checks.finite("high", high)
     if low >= high:
         raise ValueError(f"low must be below high, got {low} and {high}")
+    checks.instance("composite", composite, ProperComposite)
     if not checks.is_concrete(composite):
         raise ValueError("convexity needs concrete parameters: call it outside jit, grad and vmap")
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):

@@ -122,6 +122,7 @@ def as_signature(chi: Signature | Callable[..., Any], jumps: tuple[float, ...]) 
     if isinstance(chi, Signature):
         if jumps:
             raise ValueError("jumps belong to a plain function; a Signature carries its own")
+        checks.finite("chi.theta", chi.theta)
         return chi
     if not callable(chi):
         raise TypeError(f"chi must be a Signature or a function of t, got {chi!r}")

@@ -125,8 +125,10 @@ def divergence(
 
     Source: Nowozin, Cseke & Tomioka 2016, Table 6; Nock et al. 2017, sections 2 and 4.
     """
-    if alpha is not None and which != "alpha":
-        raise ValueError(f"alpha belongs to divergence('alpha', alpha), got it with {which!r}")
+    if not isinstance(which, str | Divergence | Signature):
+        checks.function("which", which, "one array, a name or a divergence")
+    if alpha is not None and not (isinstance(which, str) and which == "alpha"):
+        raise ValueError(f"alpha belongs to which='alpha', got it with {which!r}")
     if isinstance(which, Divergence):
         return which
     if isinstance(which, str):
@@ -158,7 +160,9 @@ def _named(name: str, alpha: Any) -> Divergence:
         known = (*table.NAMED, "alpha")
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ";"
-        raise ValueError(f"unknown divergence {name!r}{hint} it must be one of {', '.join(known)}")
+        raise ValueError(
+            f"which must be a known divergence, got {name!r}{hint} they are {', '.join(known)}"
+        )
     row = table.NAMED[name]
     return Divergence(row.f, row.conjugate, (), name, row.heads, row.slope_limit)
 

@@ -35,6 +35,8 @@ def escort(
 
     Source: Nock et al. 2017, section 3.
     """
+    checks.instance("chi", chi, Signature)
+    checks.finite("chi.theta", chi.theta)
     checks.non_negative("p", p)
     checks.non_negative("weights", weights)
     return escort_kernel(chi, p, weights)
@@ -68,7 +70,10 @@ def rescale(chi: Signature, p: float | Float[Array, ""]) -> Signature:
 
     Source: Nock et al. 2017, section 4.
     """
+    checks.instance("chi", chi, Signature)
+    checks.finite("chi.theta", chi.theta)
     checks.positive("p", p)
+    checks.shape("p", p, ())
     parts = (chi.fn, chi.jumps, chi.log, chi.exp)
     jumps = _RescaledJumps(*parts) if callable(chi.jumps) or chi.jumps else ()
     return Signature(

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxact.geometry.signature import offset, require_admissible, signature
 from jaxact.geometry.traceback import Traceback, forward, over_points, trace_back
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def escort_factors(g: Generator, x: Float[ArrayLike, "*batch d"]) -> EscortFacto
 
     Source: Nock et al. 2017, section 5, the factorisation of a deep generator's density.
     """
+    from jaxact.geometry.generator import check_generator  # imports this module
+
+    check_generator(g)
     require_admissible(g.act)
     return over_points(_factors, g, g.points("x", x))
 
@@ -107,6 +111,11 @@ def escort_normalisers(g: Generator, key: PRNGKeyArray, count: int) -> Float[Arr
 
     Source: Nock et al. 2017, section 5 (Z_net collects them).
     """
+    from jaxact.geometry.generator import check_generator  # imports this module
+
+    check_generator(g)
+    checks.key("key", key)
+    checks.integer("count", count, 1)
     require_admissible(g.act)
     return jnp.mean(over_points(_escorts, g, g.draw_latent(key, count)), axis=0)
 

@@ -20,7 +20,7 @@ from jaxact.geometry.member import (
     metric_kernel,
     natural,
 )
-from jaxact.geometry.signature import Signature, conform
+from jaxact.geometry.signature import Signature
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import pytree
 
@@ -103,6 +103,7 @@ def density(
         >>> [round(float(v), 3) for v in density(family, 4.0, jnp.array([0.0, 2.9]))]
         [1.253, 0.0]
     """
+    check_family(family)
     check_domain(family.base, x)
     value = cumulant(family, theta)
     at = jnp.asarray(x, value.dtype)
@@ -156,6 +157,7 @@ def escort_expectation(
 
     Source: Nock et al. 2017, section 3.
     """
+    checks.function("fn", fn, "one point")
     theta = check_theta(family, theta)
     points, share, _ = escort_rule(family, theta, cumulant(family, theta))
     return jnp.tensordot(share, jax.vmap(fn)(points), 1)
@@ -201,19 +203,26 @@ def bregman(family: DeformedFamily, theta: Any, other: Any) -> Float[Array, ""]:
         >>> round(float(bregman(family, 0.3, -0.2)), 4)
         0.0415
     """
-    theta, other = check_theta(family, theta), check_theta(family, other)
+    theta, other = check_theta(family, theta), check_theta(family, other, "other")
     c = cumulant(family, other)
     eta = escort_mean_kernel(family, other, c)
     return cumulant(family, theta) - c - jnp.sum((theta - other) * eta)
 
 
-def check_theta(family: DeformedFamily, theta: Any) -> Any:
-    """Theta as an array in the base's dtype; `ValueError` unless it is finite and fits phi."""
-    theta = conform(theta, ())[0].astype(family.base.weights.dtype)
+def check_theta(family: DeformedFamily, theta: Any, name: str = "theta") -> Any:
+    """Theta as an array in the base's dtype; an error unless it is finite and fits phi."""
+    check_family(family)
+    theta = checks.floating(name, theta).astype(family.base.weights.dtype)
     one = jax.eval_shape(family.statistic, family.base.points[0])
-    checks.shape("theta", theta, one.shape)
-    checks.finite("theta", theta)
+    checks.shape(name, theta, one.shape)
     return theta
+
+
+def check_family(family: Any) -> None:
+    """Raise unless it is a family of finite numbers."""
+    checks.instance("family", family, DeformedFamily)
+    checks.finite("family.chi.theta", family.chi.theta)
+    checks.finite("family.base", family.base)
 
 
 def check_domain(base: Base, x: Any) -> None:

@@ -123,7 +123,7 @@ def fit(
     """
     checks.integer("steps", steps, minimum=1)
     checks.choice("objective", objective, ("chi", "ordinary"))
-    begin = check_theta(family, start)
+    begin = check_theta(family, start, "start")
     check_domain(family.base, x)
     cumulant(family, begin)
     likelihood = _chi_likelihood if objective == "chi" else _ordinary_likelihood

@@ -184,7 +184,11 @@ def game(
     for member in pool:
         if not callable(getattr(member, "output", None) and getattr(member, "conjugate", None)):
             raise TypeError(f"composites must have output(v) and conjugate(v), got {member!r}")
+    checks.function("generator", generator, "its parameters and z")
+    checks.function("discriminator", discriminator, "its parameters and x")
     checks.choice("loss", loss, LOSSES)
+    if optimizers is not None and len(checks.sequence("optimizers", optimizers)) != 2:
+        raise ValueError("optimizers must be a pair, the generator's and the discriminator's")
     checks.integer("critic_steps", critic_steps, 1)
     checks.positive("limit", limit)
     if penalty is not None:
@@ -192,6 +196,7 @@ def game(
     if isinstance(latent, int | np.integer):
         checks.integer("latent", latent, 1)
         latent = Normal(int(latent))
+    checks.function("latent", latent, "a key and a count, or an integer")
     chosen = (_adam(clip), _adam(clip)) if optimizers is None else optimizers
     if clip is not None:
         checks.positive("clip", clip)

@@ -135,6 +135,8 @@ class Generator:
 
     def points(self, name: str, value: Any) -> Array:
         """The argument `name` as finite points of this generator's width and dtype."""
+        check_generator(self)
+        checks.finite(name, value)
         points = jnp.asarray(value)
         width = self.beta.shape[-1]
         if points.ndim == 0 or points.shape[-1] != width:
@@ -181,6 +183,10 @@ def generator(
         ...
         ValueError: act must be strictly monotone and continuous: relu is flat on an interval...
     """
+    given = {"weights": weights, "biases": biases, "gamma": gamma, "beta": beta}
+    for name, value in given.items():
+        if value is not None:
+            checks.finite(name, value)
     weights = jnp.asarray(weights)
     dtype = jnp.result_type(weights.dtype, float) if _is_integral(weights) else weights.dtype
     weights, biases = weights.astype(dtype), jnp.asarray(biases).astype(dtype)
@@ -192,8 +198,6 @@ def generator(
     checks.shape("biases", biases, (depth, width))
     checks.shape("gamma", gamma, (width, width))
     checks.shape("beta", beta, (width,))
-    for name, value in (("biases", biases), ("beta", beta)):
-        checks.finite(name, value)
     for index in range(depth):
         _require_invertible(f"weights[{index}]", weights[index])
     _require_invertible("gamma", gamma)
@@ -202,6 +206,14 @@ def generator(
     inner, outer = (a.replace(*_cast(a.theta, dtype)) for a in (inner, outer))
     law = base if isinstance(base, Latent) else latent(base)
     return Generator(weights, biases, gamma, beta, inner, outer, law)
+
+
+def check_generator(g: Any) -> None:
+    """Raise unless it is a generator of finite numbers."""
+    checks.instance("g", g, Generator)
+    for name in ("weights", "biases", "gamma", "beta"):
+        checks.finite(f"g.{name}", getattr(g, name))
+    checks.finite("theta of g.act", (g.act.theta, g.output.theta))
 
 
 def draw_generator(

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxact.geometry.deformed import exp_kernel, log_kernel
@@ -75,7 +76,7 @@ def variational_identity(family: DeformedFamily, theta: Any, vt: Any) -> Variati
 
     Source: Nock et al. 2017, section 4.
     """
-    theta, vt = check_theta(family, theta), check_theta(family, vt)
+    theta, vt = check_theta(family, theta), check_theta(family, vt, "vt")
     both, stray = _identity(family, theta, vt, cumulant(family, theta), cumulant(family, vt))
     if checks.is_concrete(stray) and stray > float(jnp.finfo(stray.dtype).eps) ** 0.5:
         raise ValueError(
@@ -111,8 +112,12 @@ def variational_value(
         >>> bool(value < both.supremum)
         True
     """
+    checks.instance("both", both, VariationalIdentity)
+    checks.finite("both", both)
     dtype = both.weights.dtype
-    theta, vt = jnp.asarray(theta, dtype), jnp.asarray(vt, dtype)
+    theta, vt = (checks.floating(n, v).astype(dtype) for n, v in (("theta", theta), ("vt", vt)))
+    witness = checks.floating("witness", witness)
+    checks.shape("witness", witness, np.shape(both.weights))
     ends = (cumulant(family, theta), cumulant(family, vt))
     p, escort = _densities(family, theta, vt, *ends, both.points, both.weights)
     return _value(family, p, escort, both.weights, jnp.asarray(witness, dtype))

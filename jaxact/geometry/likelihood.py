@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxact.geometry.generator import Generator
+from jaxact.geometry.generator import Generator, check_generator
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
@@ -83,11 +83,13 @@ def fit_generator(
 
     Source: Nock et al. 2017, section 5 (the density); its likelihood is maximised here.
     """
+    train = tuple(checks.sequence("train", train))
     unknown = [name for name in train if name not in _FIELDS]
     if unknown or not train:
         raise ValueError(f"train must name fields of {', '.join(_FIELDS)}, got {tuple(train)}")
     checks.integer("steps", steps, 1)
     checks.positive("tol", tol)
+    check_generator(g)
     data = g.points("x", x)
     checks.shape("x", data, ("count", data.shape[-1]))
     if data.shape[0] == 0:
@@ -121,6 +123,7 @@ def negative_log_likelihood(g: Generator, x: Float[ArrayLike, "count d"]) -> Flo
         >>> round(float(negative_log_likelihood(g, jnp.zeros((3, 2)))), 4)  # log 2 pi
         1.8379
     """
+    check_generator(g)
     return -jnp.mean(g.log_density(x))
 
 

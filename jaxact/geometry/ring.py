@@ -122,9 +122,13 @@ def ring_coverage(
         >>> int(seen.modes), bool(seen.quality > 0.99), bool(seen.kl < 0.01)
         (8, True, True)
     """
-    checks.shape("x", x, ("count", 2))
     checks.finite("x", x)
+    checks.shape("x", x, ("count", 2))
     checks.positive("reach", reach)
+    if law is not None:
+        checks.instance("law", law, Ring)
+        checks.positive("law.radius", law.radius)
+        checks.positive("law.deviation", law.deviation)
     if jnp.shape(x)[0] == 0:
         raise ValueError("x must hold at least one sample, got none")
     return _coverage(jnp.asarray(x), ring() if law is None else law, jnp.asarray(reach))

@@ -138,6 +138,7 @@ def parametric_curve(
     Source: Nock et al. 2017, the definition of chi in section 5.
     """
     act = activation(act)
+    checks.finite("t", t)
     require_admissible(act)
     x, theta = conform(t, act.theta)
     value, slope = jax.jvp(lambda v: act.fn(v, *theta), (x,), (jnp.ones_like(x),))

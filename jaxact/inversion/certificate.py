@@ -97,8 +97,7 @@ def certificate(
 
     Source: Ma, Ayaz & Karaman 2018, injectivity; threshold m >= 2k measured for random ReLU.
     """
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
     checks.non_negative("tolerance", tolerance)
     problem = pose(generator, operator, z.dtype, z.shape)
     kinks = kinks_of(problem, z.ravel())
@@ -130,6 +129,7 @@ def pose(
     """
     g = as_function("generator", generator)
     a = as_function("operator", identity if operator is None else operator)
+    dtype, shape = checks.floating_dtype("dtype", dtype), checks.sizes("shape", shape, least=0)
     latent = jax.ShapeDtypeStruct(shape, dtype)
     output = _one_array("generator", jax.eval_shape(_apply, g, latent))
     check_operator(operator, output)

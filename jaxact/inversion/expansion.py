@@ -83,11 +83,8 @@ def expansion_report(
     """
     checks.integer("pairs", pairs, 1)
     checks.key("key", key)
-    if not callable(activation):
-        raise TypeError(f"activation must be an elementwise function, got {activation!r}")
-    blocks = [_block(i, w) for i, w in enumerate(weights)]
-    if not blocks:
-        raise ValueError("weights must hold at least one layer, got none")
+    checks.function("activation", activation)
+    blocks = [_block(i, w) for i, w in enumerate(checks.sequence("weights", weights, 1))]
     keys = jax.random.split(key, len(blocks))
     wdc = jnp.stack([_distribution(b, k, pairs) for b, k in zip(blocks, keys, strict=True)])
     rows, columns = (np.array([b.shape[i] for b in blocks]) for i in (0, 1))
@@ -171,6 +168,9 @@ def wdc_limit(x: Float[Array, " k"], y: Float[Array, " k"]) -> Float[Array, "k k
         >>> wdc_limit(jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
+    x, y = checks.floating("x", x), checks.floating("y", y)
+    checks.shape("x", x, ("k",))
+    checks.shape("y", y, x.shape)
     x, y = x / jnp.linalg.norm(x), y / jnp.linalg.norm(y)
     cosine = jnp.clip(x @ y, -1, 1)
     across = y - cosine * x

@@ -99,7 +99,9 @@ def invert_intermediate(
     checks.integer("steps", steps, 1)
     checks.positive("radius", radius)
     radii = tuple(radius) if isinstance(radius, tuple | list) else (radius,)
-    stages = tuple(stages)
+    stages = tuple(checks.sequence("stages", stages))
+    for i, stage in enumerate(stages):
+        checks.function(f"stages[{i}]", stage)
     if len(stages) < 2:
         raise ValueError(f"stages must hold at least two functions, got {len(stages)}")
     if len(radii) > len(stages) - 1:

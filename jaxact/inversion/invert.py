@@ -151,8 +151,7 @@ def invert(
 
     Source: Ma, Ayaz & Karaman 2018, the loss and algorithm; Huang et al. 2018, the sign flip.
     """
-    y = jnp.asarray(y, jnp.result_type(y, float))
-    checks.finite("y", y)
+    y = checks.floating("y", y, kinds="biufcV")
     if not callable(prior):
         checks.non_negative("prior", prior)
     dtype = jnp.finfo(y.dtype).dtype

@@ -33,7 +33,7 @@ def angle_map(angle: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Source: Hand & Voroninski 2017, eq. for g; Cho & Saul 2009, the arc-cosine kernel.
     """
-    t = jnp.asarray(angle, jnp.result_type(angle, float))
+    t = checks.floating("angle", angle)
     switch = float(jnp.finfo(t.dtype).eps) ** 0.25
     near = t < switch
     far = jnp.where(near, 1.0, t)
@@ -93,7 +93,7 @@ def ray(t: Float[Array, "*shape"], depth: int) -> Float[Array, "*shape"]:
 
     Source: follows from Hand & Voroninski 2017 in the limit of wide layers.
     """
-    t = jnp.asarray(t, jnp.result_type(t, float))
+    t = checks.floating("t", t)
     return 1 + t**2 - 2 * t * rho(depth)
 
 
@@ -129,7 +129,7 @@ def slope_at_zero(
     checks.integer("depth", depth, 1)
     checks.non_negative("length", length)
     checks.between("angle", angle, 0, 3.1415930)
-    theta = jnp.asarray(angle, jnp.result_type(angle, float))
+    theta = checks.floating("angle", angle)
     for _ in range(depth):
         theta = angle_map(theta)
     return -2 * jnp.asarray(length, theta.dtype) * jnp.cos(theta)
@@ -190,9 +190,8 @@ def neighbourhoods(
 
     Source: Ma, Ayaz & Karaman 2018, Theorem 1; Hand & Voroninski 2017, Theorem 1, any depth.
     """
-    z = jnp.asarray(z, jnp.result_type(z, float))
+    z = checks.floating("z", z)
     checks.shape("z", z, ("k",))
-    checks.finite("z", z)
     checks.positive("eps", eps)
     checks.positive("constant", constant)
     share = jnp.asarray(constant, z.dtype) * jnp.asarray(eps, z.dtype) ** 0.25

@@ -92,8 +92,7 @@ def langevin(
     Source: Roberts & Tweedie 1996 (MALA); Roberts & Rosenthal 1998 (0.574); Vehtari et al. 2021
     (split r_hat and effective sample size).
     """
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
     checks.positive("prior", prior)
     checks.integer("chains", chains, 2)
     checks.integer("warmup", warmup, 1)

@@ -94,8 +94,7 @@ def laplace(
 
     Source: MacKay 1992, "Bayesian interpolation", sections 2-4.
     """
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
     problem = posterior_problem(generator, operator, z, noise, prior, y)
     found = _laplace(problem, z)
     known = y is not None and isinstance(problem.noise, GaussianNoise)
@@ -111,8 +110,10 @@ def posterior_problem(
     checks.non_negative("prior", prior)
     if y is None:
         y = problem.operator(problem.output(z.ravel()))
-    checks.finite("y", y)
+    checks.finite("y", y, kinds="biufcV")
     checks.shape("y", y, problem.y.shape)
+    if jnp.iscomplexobj(y) and not jnp.iscomplexobj(problem.y):
+        raise TypeError(f"y must be real, as operator(generator(z)) is, got {jnp.result_type(y)}")
     problem = problem.replace(jnp.asarray(y))
     problem.noise.check(problem.y)
     return dataclasses.replace(problem, prior=jnp.asarray(prior, z.dtype))

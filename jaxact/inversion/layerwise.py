@@ -111,8 +111,7 @@ def invert_layerwise(
     """
     checks.choice("norm", norm, ("l2", "l1", "linf"))
     checks.integer("steps", steps, 1)
-    x = jnp.asarray(x, jnp.result_type(x, float))
-    checks.finite("x", x)
+    x = checks.floating("x", x)
     net = _checked(layers, x)
     largest = jnp.max(jnp.abs(x))
     if error is None:
@@ -159,8 +158,8 @@ def forward(layers: Sequence[tuple[Any, Any, Callable[..., Any]]], z: Any) -> Ar
         >>> forward([(jnp.ones((2, 3)), jnp.zeros(2), jnp.tanh)], jnp.zeros(3)).tolist()
         [0.0, 0.0]
     """
-    h = jnp.asarray(z)
-    for weights, bias, act in layers:
+    h = checks.floating("z", z)
+    for weights, bias, act in triples("layers", layers):
         matrix = _matrix(weights)
         if weights.ndim == 2:
             u = matrix @ h.ravel()
@@ -173,24 +172,30 @@ def forward(layers: Sequence[tuple[Any, Any, Callable[..., Any]]], z: Any) -> Ar
     return h
 
 
+def triples(name: str, layers: Any) -> list[Any]:
+    """The (weights, bias, activation) of each layer, of finite numbers."""
+    each = checks.sequence(name, layers, 1)
+    for i, layer in enumerate(each):
+        if not isinstance(layer, tuple | list) or len(layer) != 3:
+            raise TypeError(f"{name}[{i}] must be (weights, bias, activation), got {layer!r}")
+        checks.finite(f"{name}[{i}]", layer[:2])
+    return each
+
+
 def _checked(layers: Any, x: Array) -> list[tuple[Array, Any, Activation, int]]:
     """The layers as arrays of x's dtype and activations with their direction."""
-    if not layers:
-        raise ValueError("layers must hold at least one (weights, bias, activation)")
     net = []
-    for i, (weights, bias, act) in enumerate(layers):
+    for i, (weights, bias, act) in enumerate(triples("layers", layers)):
         name = f"layers[{i}]"
-        weights = jnp.asarray(weights, x.dtype)
-        checks.finite(f"{name} weights", weights)
+        weights = checks.floating(f"{name} weights", weights).astype(x.dtype)
         if weights.ndim not in (2, 4):
             raise ValueError(
                 f"{name} weights must be (out, in) or (in, a, b, out), got shape {weights.shape}"
             )
         out = weights.shape[0] if weights.ndim == 2 else weights.shape[3]
         if bias is not None:
-            bias = jnp.asarray(bias, x.dtype)
+            bias = checks.floating(f"{name} bias", bias).astype(x.dtype)
             checks.shape(f"{name} bias", bias, (out,))
-            checks.finite(f"{name} bias", bias)
         unit = activation(act)
         net.append((weights, bias, unit, direction(f"{name} activation", unit)))
     _check_shapes(net, x)

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 _HALVINGS = 12
@@ -68,6 +70,18 @@ def interval_least_squares(
     Source: Lei, Jalal, Dhillon & Dimakis 2019, the linear program of one layer; Chen & Pinar's
     and Mangasarian's Newton methods for such penalties.
     """
+    for name, value in (("a", a), ("weight", weight)):
+        checks.finite(name, value)
+    checks.shape("a", a, ("m", "n"))
+    for name, value in (("low", low), ("high", high)):
+        if not checks.is_concrete(value):
+            continue
+        if np.isnan(checks.numbers(name, value)).any():
+            raise ValueError(f"{name} must be numbers or infinite, got a NaN")
+    for name, value in (("low", low), ("high", high), ("weight", weight)):
+        checks.shape(name, value, np.shape(a)[:1])
+    checks.choice("power", power, (1, 2))
+    checks.integer("steps", steps, 1)
     start = _newton(a, low, high, weight, jnp.zeros(a.shape[1], a.dtype), steps)
     if power == 2:
         return start

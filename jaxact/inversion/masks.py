@@ -62,7 +62,7 @@ def mask(where: Any) -> Mask:
     """
     if not checks.is_concrete(where):
         raise TypeError("where must be a concrete mask: make it outside jit, vmap and grad")
-    array = np.asarray(where)
+    array = checks.numbers("where", where)
     if array.size == 0 or (array.dtype == bool and not array.any()):
         raise ValueError(f"where must observe at least one entry, got none of shape {array.shape}")
     if array.dtype == bool:
@@ -101,9 +101,11 @@ def block_mask(
     Source: Ma, Ayaz & Karaman 2018, the experiments' masks; Bora et al. 2017, inpainting.
     """
     h, w = _sides(shape)
-    for value in size:
-        checks.integer("size", value, 1)
-    top, left = ((h - size[0]) // 2, (w - size[1]) // 2) if corner is None else corner
+    sides = checks.sizes("size", size)
+    if len(sides) != 2:
+        raise ValueError(f"size must be (height, width), got {sides}")
+    corner = ((h - sides[0]) // 2, (w - sides[1]) // 2) if corner is None else corner
+    top, left = (*checks.sizes("corner", corner, -h - w, least=2), 0)[:2]
     rows, columns = np.arange(h) - top, np.arange(w) - left
     if top < 0 or left < 0 or top + size[0] > h or left + size[1] > w:
         raise ValueError(f"size {size} at corner {(top, left)} must lie within {(h, w)}")
@@ -223,10 +225,9 @@ def check_mask(operator: Mask, shape: tuple[int, ...]) -> None:
 
 
 def _sides(shape: Sequence[int]) -> tuple[int, int]:
+    shape = checks.sizes("shape", shape)
     if len(shape) not in (2, 3):
-        raise ValueError(f"shape must be (h, w) or (h, w, c), got {tuple(shape)}")
-    for side in shape:
-        checks.integer("shape", side, 1)
+        raise ValueError(f"shape must be (h, w) or (h, w, c), got {shape}")
     return shape[0], shape[1]
 
 

@@ -85,11 +85,15 @@ def noise_bound(
     """
     if (error is None) == (level is None):
         raise ValueError("error or level must be given, and only one of them")
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
+    if error is not None:
+        checks.finite("error", error, kinds="biufcV")
     checks.between("confidence", confidence, 0.0, 1.0 - 1e-12)
     problem = pose(generator, operator, z.dtype, z.shape)
     left = q = None
+    if radius is not None:
+        checks.non_negative("radius", radius)
+        checks.shape("radius", radius, ())
     if radius is None or not checks.is_concrete(radius) or radius > 0:
         found = uniqueness(generator, z, operator=operator, radius=radius)
         left, q, radius = found.inverse, found.contraction, found.radius
@@ -98,7 +102,7 @@ def noise_bound(
         checks.non_negative("level", level)
         tail = -math.log1p(-confidence)
         return _for_level(problem, z.ravel(), jnp.asarray(level, z.dtype), tail, left, q, side)
-    checks.finite("error", error)
+    checks.finite("error", error, kinds="biufcV")
     checks.shape("error", error, problem.y.shape)
     posed = problem.replace(jnp.asarray(error, problem.y.dtype))
     return _for_error(posed, z.ravel(), left, q, side)

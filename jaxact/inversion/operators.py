@@ -63,9 +63,9 @@ def dense(matrix: Any) -> Dense:
 
     Source: Bora et al. 2017, compressed sensing using generative models.
     """
-    matrix = jnp.asarray(matrix)
+    checks.finite("matrix", matrix, kinds="biufcV")
     checks.shape("matrix", matrix, ("m", "n"))
-    checks.finite("matrix", matrix)
+    matrix = jnp.asarray(matrix)
     if not jnp.issubdtype(matrix.dtype, jnp.inexact):
         matrix = matrix.astype(float)
     return Dense(matrix)
@@ -95,8 +95,8 @@ def gaussian(key: PRNGKeyArray, m: int, shape: Sequence[int]) -> Dense:
     Source: Bora et al. 2017.
     """
     checks.key("key", key)
-    for size in (m, *shape):
-        checks.integer("m and shape", size, 1)
+    checks.integer("m", m, 1)
+    shape = checks.sizes("shape", shape)
     return Dense(jax.random.normal(key, (m, math.prod(shape))) / math.sqrt(m))
 
 
@@ -140,13 +140,14 @@ def blur(kernel: Any) -> Blur:
 
     Source: the convolution and borders of SciPy's `ndimage.convolve(mode="reflect")`.
     """
+    checks.finite("kernel", kernel)
     if np.ndim(kernel) == 0:
         checks.positive("kernel (sigma)", kernel)
         reach = np.arange(-int(4 * kernel + 0.5), int(4 * kernel + 0.5) + 1)
         line = np.exp(-((reach / kernel) ** 2) / 2)
         return Blur(jnp.asarray(np.outer(line, line) / line.sum() ** 2, float))
-    checks.shape("kernel", kernel, ("a", "b"))
     checks.finite("kernel", kernel)
+    checks.shape("kernel", kernel, ("a", "b"))
     if any(side % 2 == 0 for side in np.shape(kernel)):
         raise ValueError(f"kernel must have odd sides, got {np.shape(kernel)}")
     return Blur(jnp.asarray(kernel, float))

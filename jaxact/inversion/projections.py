@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxact.inversion.loop import tolerance
 from jaxact.inversion.problem import Problem
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 
 _GROW, _SHRINK = 1.5, 0.5
@@ -33,6 +34,7 @@ def project_l1(v: Float[Array, " n"], radius: Any) -> Float[Array, " n"]:
 
     Source: Duchi, Shalev-Shwartz, Singer & Chandra 2008, Fig. 1.
     """
+    v = _vector(v, radius)
     radius = jnp.asarray(radius, v.dtype)
     falling = jnp.sort(jnp.abs(v), descending=True)
     count = jnp.arange(1, v.size + 1, dtype=v.dtype)
@@ -42,6 +44,14 @@ def project_l1(v: Float[Array, " n"], radius: Any) -> Float[Array, " n"]:
     return jnp.sign(v) * jnp.maximum(jnp.abs(v) - level, 0)
 
 
+def _vector(v: Any, radius: Any) -> Array:
+    """A checked vector; a radius of any sign passes under a trace."""
+    checks.non_negative("radius", radius)
+    checks.shape("radius", radius, ())
+    checks.shape("v", v, ("n",))
+    return checks.floating("v", v)
+
+
 def project_l2(v: Float[Array, " n"], radius: Any) -> Float[Array, " n"]:
     """The nearest point of {x : ||x||_2 <= radius}: v, shortened to radius where it is longer.
 
@@ -49,6 +59,7 @@ def project_l2(v: Float[Array, " n"], radius: Any) -> Float[Array, " n"]:
         >>> project_l2(jnp.array([3.0, 4.0]), 1.0).tolist()
         [0.6000000238418579, 0.800000011920929]
     """
+    v = _vector(v, radius)
     radius = jnp.asarray(radius, v.dtype)
     square = v @ v
     length = jnp.sqrt(jnp.where(square > 0, square, 1))

@@ -53,9 +53,8 @@ def ray_profile(
     Source: Hand & Voroninski 2017, the objective along -z*.
     """
     problem, z = _posed(generator, operator, z)
-    t = jnp.asarray(t, z.dtype)
+    t = checks.floating("t", t).astype(z.dtype)
     checks.shape("t", t, ("points",))
-    checks.finite("t", t)
     return _relative(problem, z, -t[:, None] * z[None])
 
 
@@ -93,9 +92,8 @@ def zero_slopes(
     Source: Ma, Ayaz & Karaman 2018, Theorem 1: D_w J(0) < 0 for every w.
     """
     problem, z = _posed(generator, operator, z)
-    w = jnp.asarray(directions, z.dtype)
+    w = checks.floating("directions", directions).astype(z.dtype)
     checks.shape("directions", w, ("count", z.size))
-    checks.finite("directions", w)
     return _slopes(problem, z, w)
 
 
@@ -141,19 +139,19 @@ def loss_surface(
     problem, z = _posed(generator, operator, z)
     if plane is None and z.size != 2:
         raise ValueError(f"plane must be given for a latent of length {z.size}: u and v, (2, k)")
-    axes = jnp.eye(2, dtype=z.dtype) if plane is None else jnp.asarray(plane, z.dtype)
+    axes = jnp.eye(2) if plane is None else checks.floating("plane", plane)
+    axes = axes.astype(z.dtype)
     checks.shape("plane", axes, (2, z.size))
-    a, b = jnp.asarray(first, z.dtype), jnp.asarray(second, z.dtype)
+    sides = {"first": first, "second": second}
+    a, b = (checks.floating(name, value).astype(z.dtype) for name, value in sides.items())
     for name, value in (("first", a), ("second", b)):
         checks.shape(name, value, ("points",))
-        checks.finite(name, value)
     return _surface(problem, a, b, axes)
 
 
 def _posed(generator: Any, operator: Any, z: Any) -> tuple[Problem, Array]:
-    z = jnp.asarray(z, jnp.result_type(z, float))
+    z = checks.floating("z", z)
     checks.shape("z", z, ("k",))
-    checks.finite("z", z)
     problem = pose(generator, operator, z.dtype, z.shape)
     return problem.replace(_measured(problem, z)), z
 

@@ -90,14 +90,12 @@ def uniqueness(
     Source: mean value form and Krawczyk's operator: Neumaier 1990, "Interval methods for systems
     of equations", sections 5.1-5.2; interval slopes over a network: Zhang et al. 2019 (RecurJac).
     """
-    z = jnp.asarray(z, jnp.result_type(z, float))
-    checks.finite("z", z)
+    z = checks.floating("z", z)
     checks.positive("largest", largest)
     network = flat_network(pose(generator, operator, z.dtype, z.shape), z.ravel())
     checks.finite("generator(z)", network(z.ravel()))
     if y is not None:
-        checks.finite("y", y)
-        y = jnp.asarray(y, network.dtype)
+        y = checks.floating("y", y).astype(network.dtype)
         if y.size != network.graph.target.size:
             raise ValueError(f"y must hold {network.graph.target.size} numbers, got {y.size}")
         y = y.ravel()

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxact.numerics import checks
+
 
 def save_checkpoint(path: str | os.PathLike[str], tree: Any) -> pathlib.Path:
     """Write a pytree of arrays as an orbax checkpoint, replacing what was there.
@@ -39,7 +41,7 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any) -> pathlib.Path:
     """
     import orbax.checkpoint as ocp
 
-    target = pathlib.Path(path).absolute()
+    target = checks.path("path", path).absolute()
     if not jax.tree.leaves(tree):
         raise ValueError("tree must have at least one array, got an empty pytree")
     if target.exists() and not _is_checkpoint(target):
@@ -81,7 +83,7 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> Any:
     """
     import orbax.checkpoint as ocp
 
-    target = pathlib.Path(path).absolute()
+    target = checks.path("path", path).absolute()
     found = next((p for p in (target, _backup(target)) if _is_checkpoint(p)), None)
     if found is None:
         raise FileNotFoundError(f"path must be a checkpoint folder, got {target}")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxact.io.onnx_network import OnnxNetwork
+from jaxact.numerics import checks, files
 
-_PAIR = re.compile(r"\(\s*([XY])_(\d+)\s+([^\s()]+)\s*\)")
+_PAIR = re.compile(r"\(\s*([XY])_(\d{1,9})\s+([^\s()]+)\s*\)")
 
 
 def write_counterexample(path: str | os.PathLike[str], x: Any, y: Any) -> pathlib.Path:
@@ -45,8 +46,8 @@ def write_counterexample(path: str | os.PathLike[str], x: Any, y: Any) -> pathli
         for name, values in (("X", x), ("Y", y))
         for i, v in enumerate(np.asarray(values, np.float64).reshape(-1))
     ]
-    file = pathlib.Path(path)
-    file.write_text("sat\n(" + "\n".join(lines) + ")\n", encoding="utf-8")
+    file = checks.path("path", path)
+    files.write_text(file, "sat\n(" + "\n".join(lines) + ")\n")
     return file
 
 
@@ -60,7 +61,8 @@ def read_counterexample(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.nd
         (x, y), float64, flattened.
 
     Raises:
-        ValueError: if the file does not begin with `sat` or an X_i or Y_j is missing.
+        ValueError: if the file does not begin with `sat`, is cut off, or an X_i or Y_j is missing
+            or not a finite number.
 
     Example:
         >>> import tempfile
@@ -68,14 +70,23 @@ def read_counterexample(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.nd
         >>> read_counterexample(file)
         (array([0.1]), array([1.]))
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
+    path = checks.path("path", path)
     found: dict[str, dict[int, float]] = {"X": {}, "Y": {}}
-    for kind, index, value in _PAIR.findall(text):
-        found[kind][int(index)] = float(value)
+
+    def parse() -> str:
+        text = checks.path("path", path).read_bytes().decode("utf-8")
+        for kind, index, value in _PAIR.findall(text):
+            found[kind][int(index)] = float(value)
+        return text
+
+    around = _PAIR.sub("", files.guarded(path, parse)).split()
     complete = all(sorted(v) == list(range(len(v))) and v for v in found.values())
-    if text.split(maxsplit=1)[:1] != ["sat"] or not complete:
+    # without the last bracket the last outputs may be missing
+    if "".join(around) not in ("sat()", "sat") or not complete:
         raise ValueError(f"{path} must hold sat and every X_i and Y_j, as VNN-COMP writes them")
     x, y = (np.array([v[i] for i in range(len(v))]) for v in (found["X"], found["Y"]))
+    checks.finite(f"X in {path}", x)
+    checks.finite(f"Y in {path}", y)
     return x, y
 
 
@@ -97,7 +108,7 @@ def onnxruntime_evaluation(
         ...
         FileNotFoundError: path must be an ONNX file, got missing.onnx
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an ONNX file, got {file}")
     try:
@@ -105,10 +116,14 @@ def onnxruntime_evaluation(
     except ImportError:
         return None
     data = file.read_bytes()
-    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    if data[:2] == b"\x1f\x8b":
+        data = files.guarded(file, lambda: gzip.decompress(data))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its remarks on old files are not the user's
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    session = files.guarded(
+        file, lambda: onnxruntime.InferenceSession(data, options, providers=providers)
+    )
 
     def evaluation(x: np.ndarray) -> np.ndarray:
         (y,) = session.run([network.output_name], {network.input_name: network.file_input(x)})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import pathlib
 
 import numpy as np
 
-from jaxact.numerics import checks
+from jaxact.numerics import checks, files
 from jaxact.numerics.pytrees import Leaf, pytree
 
 
@@ -77,16 +76,11 @@ def load_mnist(path: str | os.PathLike[str], *, train: int | None = None, seed: 
         >>> load_mnist(file, train=4).x.shape
         (4, 28, 28)
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an npz file with images and labels, got {file}")
-    with np.load(file, allow_pickle=False) as stored:
-        for name in ("images", "labels"):
-            if name not in stored:
-                raise ValueError(
-                    f"{file.name} must hold the arrays images and labels, got {sorted(stored)}"
-                )
-        images, labels = stored["images"], stored["labels"]
+    stored = files.read_arrays(file, ("images", "labels"))
+    images, labels = stored["images"], stored["labels"]
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, got {images.dtype}")
     checks.shape("images", images, ("n", 28, 28))
@@ -131,6 +125,7 @@ def fetch_mnist(*, folder: str | os.PathLike[str] | None = None) -> Images:
 
 def _split(images: np.ndarray, labels: np.ndarray, train: int, seed: int) -> Images:
     checks.integer("train", train, 1)
+    checks.integer("seed", seed, 0)
     if train >= len(images):
         raise ValueError(f"train must leave test images, got {train} of {len(images)}")
     order = np.random.default_rng(seed).permutation(len(images))

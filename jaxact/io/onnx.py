@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxact.io.onnx_network import OnnxNetwork, Plan, Slot, Step, Weight, apply_step
 from jaxact.io.onnx_operators import RULES
+from jaxact.numerics import checks, files
 
 
 def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
@@ -58,11 +59,10 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
         import onnx
     except ImportError as error:
         raise ImportError("load_onnx needs onnx: pip install 'jaxact[onnx]'") from error
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be an ONNX file, got {file}")
-    model = _parse(onnx, file)
-    return _Reader(onnx, model, file.name).network()
+    return files.guarded(file, lambda: _Reader(onnx, _parse(onnx, file), file.name).network())
 
 
 def _parse(onnx: Any, file: pathlib.Path) -> Any:

@@ -104,6 +104,9 @@ def check_property(
         ('verified', 0.5, 'ibp')
     """
     checks.choice("method", method, ("auto", "attack", *METHODS))
+    checks.seconds("timeout", timeout)
+    checks.integer("steps", steps, 1)
+    checks.integer("restarts", restarts, 0)
     names = AUTO if method == "auto" else (method,)
     chosen = {name: METHODS[name] for name in names if name in METHODS}
     _check_sizes(network, prop)
@@ -209,6 +212,8 @@ def _call(network: OnnxNetwork, x: Any) -> Any:
 
 
 def _check_sizes(network: OnnxNetwork, prop: Property) -> None:
+    checks.instance("network", network, OnnxNetwork)
+    checks.instance("prop", prop, Property)
     pairs: Sequence[tuple[str, int, tuple[int, ...]]] = (
         ("inputs", prop.inputs, network.input_shape),
         ("outputs", prop.outputs, network.output_shape),

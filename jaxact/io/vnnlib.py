@@ -11,16 +11,18 @@ from typing import Any
 
 from jaxact.io.properties import Property
 from jaxact.io.vnnlib_forms import LIMIT, Linear, Term, normal_form, product
+from jaxact.numerics import checks
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_ATOM = rf"\(\s*([<>]=)\s+([XY])_(\d+)\s+(?:([XY])_(\d+)|({_NUMBER}))\s*\)"
+_INDEX = r"(\d{1,9})"
+_ATOM = rf"\(\s*([<>]=)\s+([XY])_{_INDEX}\s+(?:([XY])_{_INDEX}|({_NUMBER}))\s*\)"
 # the three shapes that make up nearly the whole of a large file are one token each
 _TOKEN = re.compile(
     rf"\s+|;[^\n]*|\(\s*assert\s*{_ATOM}\s*\)|{_ATOM}|"
-    r"\(\s*declare-const\s+([XY])_(\d+)\s+Real\s*\)|(\()|(\))|([^\s();]+)"
+    r"\(\s*declare-const\s+([XY])_(\d{1,9})\s+Real\s*\)|(\()|(\))|([^\s();]+)"
 )
 _ASSERTED, _PLAIN, _DECLARED, _OPEN, _CLOSE, _WORD = 6, 12, 14, 15, 16, 17
-_VARIABLE = re.compile(r"([XY])_(\d+)\Z")
+_VARIABLE = re.compile(r"([XY])_(\d{1,9})\Z")
 
 
 def load_vnnlib(path: str | os.PathLike[str]) -> Property:
@@ -53,7 +55,7 @@ def load_vnnlib(path: str | os.PathLike[str]) -> Property:
 
     Source: VNN-LIB 1.0 (vnnlib.org); VNN-COMP 2022 report, section 2.
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be a VNN-LIB file, got {file}")
     return _Parser(_text(file), file.name).property()

@@ -255,6 +255,7 @@ def deliver(kernel: Any, F: Interaction, N: int, *values: Any) -> Any:
 def check_error(error: Any) -> None:
     """Refuse an error rate outside (0, 0.5)."""
     checks.positive("error", error)
+    checks.shape("error", error, ())
     if checks.is_concrete(error) and not float(error) < 0.5:
         raise ValueError(f"error must be below 0.5, got {float(error):g}")
 

@@ -165,7 +165,12 @@ def power_loss(
     Source: Krotov & Hopfield 2016, eq. 14 (one term of the sum over examples).
     """
     checks.integer("m", m, 1)
+    checks.finite("fields", fields)
+    checks.shape("fields", fields, ("classes",))
     fields = floating(fields)
+    checks.between("label", label, 0, fields.shape[-1] - 1)
+    if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
+        raise TypeError(f"label must be an integer, got {label!r}")
     hit = jnp.arange(fields.shape[-1]) == label
     target = jnp.where(hit, 1, -1).astype(fields.dtype)
     return jnp.sum((tanh(fields) - target) ** (2 * m))
@@ -229,13 +234,13 @@ def prepare(memories: Any, v: Any, F: Any, temperature: Any) -> tuple[Array, Arr
     K, units = np.shape(memories)
     if K == 0:
         raise ValueError(f"memories must not be empty, got shape {(K, units)}")
+    checks.finite("v", v)
     if np.ndim(v) == 0 or not 0 < np.shape(v)[-1] < units:
         raise ValueError(
             f"v must have shape (..., N) with N in [1, {units - 1}], as memories have "
             f"{units} units, got {np.shape(v)}"
         )
     checks.finite("memories", memories)
-    checks.finite("v", v)
     memories, v = common(memories, v)
     gain = jnp.asarray(F.gain, v.dtype) / jnp.asarray(temperature, v.dtype)
     return memories, v, anonymous(dataclasses.replace(F, gain=gain))

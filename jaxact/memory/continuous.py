@@ -53,6 +53,7 @@ def update(patterns: Any, state: Reals, F: JointEnergy) -> Float[Array, "*batch 
     """
     if not isinstance(F, JointEnergy):
         raise TypeError(f"F must be a joint energy (softmax, entmax, ...), got {F!r}")
+    checks.finite("F", F)
     array, used = contents(patterns)
     check_states("state", array, state, None)
     return _update(_memory(*common(array, state), used, F))
@@ -216,6 +217,7 @@ def _memory(patterns: Array, state: Array, used: Any, F: JointEnergy) -> tuple[M
 def check_states(name: str, patterns: Any, state: Any, ranks: tuple[int, ...] | None) -> None:
     """Refuse patterns and states that are not real, finite and of one length."""
     checks.shape("patterns", patterns, ("K", "N"))
+    checks.finite(name, state)
     if np.size(patterns) == 0:
         raise ValueError(f"patterns must not be empty, got shape {np.shape(patterns)}")
     N, shape = np.shape(patterns)[1], np.shape(state)
@@ -223,4 +225,3 @@ def check_states(name: str, patterns: Any, state: Any, ranks: tuple[int, ...] | 
     if not shape or shape[-1] != N or 0 in shape or (ranks is not None and len(shape) not in ranks):
         raise ValueError(f"{name} must have shape {wanted}, got {shape}")
     checks.finite("patterns", patterns)
-    checks.finite(name, state)

@@ -113,6 +113,7 @@ def duality(
     Source: Krotov & Hopfield 2016, section 5, eq. 10 to 12.
     """
     checks.positive("eps", eps)
+    checks.shape("eps", eps, ("steps",)[: np.ndim(eps)])
     steps = np.atleast_1d(np.asarray(eps, np.float64))
     prepare(memories, v, F, temperature)
 

@@ -138,6 +138,7 @@ def retrieve(
         F = as_interaction(F)
     if mode is None:
         mode = "cccp" if isinstance(F, JointEnergy) else "async"
+    checks.choice("mode", mode, (*MODES, "sphere"))
     array, used = contents(patterns)
     if isinstance(F, JointEnergy) or mode == "sphere":
         if isinstance(array, Packed):
@@ -289,10 +290,10 @@ def stored_and(patterns: Any, state: Any) -> tuple[Packed, Array]:
 
 
 def _check_probe(patterns: Any, probe: Any, order: str, key: Any) -> None:
+    checks.spins("probe", probe)
     N = np.shape(patterns)[1]
     if np.ndim(probe) not in (1, 2) or np.shape(probe)[-1] != N or np.size(probe) == 0:
         raise ValueError(f"probe must have shape ({N},) or (B, {N}), got {np.shape(probe)}")
-    checks.spins("probe", probe)
     checks.choice("order", order, ORDERS)
-    if order == "random":
+    if order == "random" or key is not None:
         checks.key("key", key)

@@ -253,18 +253,21 @@ def _gaps_direct(patterns: Array | Packed, state: Array, F: Interaction) -> Arra
 
 
 def _binary(value: Any) -> bool:
-    return checks.is_concrete(value) and bool((np.abs(np.asarray(value)) == 1).all())
+    if not checks.is_concrete(value):
+        return False
+    array = np.asarray(value)
+    return array.dtype.kind in "iuf" and bool((np.abs(array) == 1).all())
 
 
 def _check(patterns: Any, state: Any) -> tuple[Any, Array]:
     """Patterns (K, N) and states (..., N) of one floating dtype."""
     check_patterns(patterns)
     N = np.shape(patterns)[1]
+    checks.finite("state", state)
     if np.ndim(state) == 0 or np.shape(state)[-1] != N:
         raise ValueError(f"state must have shape (..., {N}), got {np.shape(state)}")
     if isinstance(patterns, Packed):
         checks.spins("state", state)
         return patterns, floating(state)
     checks.finite("patterns", patterns)
-    checks.finite("state", state)
     return common(patterns, state)

@@ -235,6 +235,9 @@ def from_activation(act: Activation | Callable[..., Any]) -> Interaction:
 def as_interaction(F: Any) -> Interaction:
     """F itself, or the interaction of an activation."""
     if isinstance(F, Interaction):
+        for field in dataclasses.fields(Interaction):
+            if field.name in ("theta", "gain", "unit", "origin"):
+                checks.finite(f"F.{field.name}", getattr(F, field.name))
         return F
     if isinstance(F, Activation):
         return from_activation(F)

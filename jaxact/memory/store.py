@@ -65,7 +65,7 @@ def open_store(capacity: int, N: int, *, dtype: Any = None) -> Store:
     """
     checks.integer("capacity", capacity, 1)
     checks.integer("N", N, 1)
-    dtype = jnp.result_type(float) if dtype is None else dtype
+    dtype = checks.floating_dtype("dtype", float if dtype is None else dtype)
     free = jnp.zeros(capacity, jnp.int32)
     return Store(jnp.ones((capacity, N), dtype), free, jnp.zeros((), jnp.int32))
 

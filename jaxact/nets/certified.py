@@ -78,6 +78,8 @@ def train_certified(
     """
     checks.positive("eps", eps)
     checks.between("clean", clean, 0, 1)
+    checks.integer("epochs", epochs, 1)
+    checks.integer("batch", batch, 1)
     start = new_classifier(x, y, act, widths=widths, trainable=False, key=key)
     dtype = start.data[0].dtype
     radius = jnp.asarray(eps, dtype) / start.spread

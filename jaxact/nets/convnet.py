@@ -51,6 +51,7 @@ class ConvNet(nnx.Module):
     ) -> None:
         """Draw the weights."""
         scales, flat = conv_plan(shape, classes, act, features, kernel, stride)
+        checks.instance("rngs", rngs, nnx.Rngs)
         dtype = jnp.result_type(float)
         self.act = Unit(act, trainable=trainable)
         self.layers = nnx.List(
@@ -88,11 +89,9 @@ def conv_plan(
     stride: int,
 ) -> tuple[list[float], int]:
     """The weight scales of every layer, and the length of the flattened last feature map."""
-    if len(shape) != 3 or not features:
-        raise ValueError(
-            "shape must be (height, width, channels) and features must name at least one "
-            f"convolution, got shape {tuple(shape)} and features {tuple(features)}"
-        )
+    if len(checks.sizes("shape", shape)) != 3:
+        raise ValueError(f"shape must be (height, width, channels), got {shape}")
+    features = checks.sizes("features", features)
     for name, value in (("classes", classes), ("kernel", kernel), ("stride", stride)):
         checks.integer(name, value, 1)
     after = gain(act)

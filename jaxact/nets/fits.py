@@ -79,6 +79,7 @@ def train_classifier(
         ((2,), True)
     """
     start = new_classifier(x, y, act, widths=widths, trainable=trainable, key=key)
+    _check_test(test)
     params, losses = train(
         start.apply, start.params, start.data, loss=cross_entropy,
         epochs=epochs, batch=batch, key=start.key,
@@ -131,9 +132,13 @@ def train_autoencoder(
         ((3,), (4, 4))
     """
     checks.key("key", key)
+    checks.key("key", key)
     checks.integer("latent", latent, 1)
-    images = jnp.asarray(images)
+    checks.integer("epochs", epochs, 1)
+    checks.integer("batch", batch, 1)
+    checks.sizes("hidden", hidden, least=0)
     checks.between("images", images, 0.0, 1.0)
+    images = jnp.asarray(images)
     shape, flat = images.shape[1:], images.reshape(images.shape[0], -1)
     center, spread = moments(flat)
     pixels = flat.shape[1]
@@ -176,16 +181,26 @@ def new_classifier(
 ) -> Start:
     """Check the samples, standardise them and draw an MLP."""
     checks.key("key", key)
-    x, y = jnp.asarray(x), jnp.asarray(y)
     checks.finite("x", x)
     checks.non_negative("y", y)
-    checks.shape("y", y, (x.shape[0],))
+    checks.sizes("widths", widths, least=0)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    checks.shape("y", y, x.shape[:1] or (1,))
     flat = x.reshape(x.shape[0], -1)
     center, spread = moments(flat)
     seeds = jax.random.split(key)
     sizes = (flat.shape[1], *widths, int(y.max()) + 1)
     apply, params = fresh(functools.partial(MLP, sizes, act, trainable=trainable), seeds[0])
     return Start(apply, params, ((flat - center) / spread, y), center, spread, seeds[1])
+
+
+def _check_test(test: Any) -> None:
+    """Raise unless it is None or (x, y) of finite numbers."""
+    if test is not None:
+        if len(checks.sequence("test", test)) != 2:
+            raise ValueError(f"test must be (x, y), got {len(test)} entries")
+        checks.finite("test x", test[0])
+        checks.non_negative("test y", test[1])
 
 
 def finished_classifier(

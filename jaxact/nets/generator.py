@@ -65,6 +65,7 @@ class ConvGenerator(nnx.Module):
     ) -> None:
         """Draw the weights."""
         shapes, scales = kernel_plan(latent, features, act, kernels, strides)
+        checks.instance("rngs", rngs, nnx.Rngs)
         check_output(act, output)
         self.strides = tuple(map(tuple, kernels if strides is None else strides))
         self.act: Any = (
@@ -139,13 +140,17 @@ def kernel_plan(
 ) -> tuple[list[tuple[int, int, int, int]], list[float]]:
     """(channels in, height, width, channels out) of each layer, and its weights' scale."""
     checks.integer("latent", latent, 1)
-    if not features or len(features) != len(kernels):
+    features = checks.sizes("features", features)
+    for sides in checks.sequence("kernels", kernels):
+        if len(checks.sizes("kernels", sides)) != 2:
+            raise ValueError(f"kernels must be pairs (height, width), got {sides}")
+    if len(features) != len(kernels):
         raise ValueError(
             "features and kernels must have one entry a layer, got "
             f"{len(features)} features and {len(kernels)} kernels"
         )
     strides = kernels if strides is None else strides
-    acts = [act] * len(features) if callable(act) else list(act)
+    acts = [act] * len(features) if callable(act) else checks.sequence("act", act)
     for name, value in (("strides", strides), ("act", acts)):
         if len(value) != len(features):
             raise ValueError(

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxact.geometry import Generator, Latent, draw_generator
 from jaxact.nets.units import Fixed
+from jaxact.numerics import checks
 
 
 class InvertibleGenerator(nnx.Module):
@@ -55,6 +56,7 @@ class InvertibleGenerator(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         """Draw the weights."""
+        checks.instance("rngs", rngs, nnx.Rngs)
         drawn = draw_generator(
             rngs.params(), width, depth, act, scale=scale, output=output, base=base
         )

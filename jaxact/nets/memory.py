@@ -15,6 +15,7 @@ from jaxact.memory.classifier import class_fields, init_memories
 from jaxact.memory.duality import feed_forward
 from jaxact.memory.interaction import Interaction, as_interaction
 from jaxact.nets.units import Fixed
+from jaxact.numerics import checks
 
 
 class DenseAssociativeMemory(nnx.Module):
@@ -56,6 +57,9 @@ class DenseAssociativeMemory(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         """Draw the memories."""
+        checks.instance("rngs", rngs, nnx.Rngs)
+        checks.integer("memories", memories, 1)
+        checks.positive("temperature", temperature)
         start = init_memories(
             rngs.params(), memories, inputs=inputs, classes=classes, mean=mean, spread=spread
         )

@@ -104,9 +104,12 @@ def train_memory(
     """
     checks.key("key", key)
     F = anonymous(as_interaction(F))
-    x, y = np.asarray(x), np.asarray(y)
+    checks.integer("memories", memories, 1)
+    checks.integer("epochs", epochs, 1)
+    checks.integer("batch", batch, 1)
     checks.between("x", x, 0.0, 1.0)
     checks.non_negative("y", y)
+    x, y = np.asarray(x), np.asarray(y)
     checks.shape("y", y, (x.shape[0],))
     flat = x.reshape(x.shape[0], -1).astype(jnp.result_type(float))
     scale, shift = rule.encoding(flat)

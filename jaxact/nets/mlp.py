@@ -47,6 +47,7 @@ class MLP(nnx.Module):
     ) -> None:
         """Draw the weights."""
         scales = layer_scales(widths, act)
+        checks.instance("rngs", rngs, nnx.Rngs)
         dtype = jnp.result_type(float)
         self.act = Unit(act, trainable=trainable)
         self.layers = nnx.List(
@@ -68,9 +69,6 @@ class MLP(nnx.Module):
 
 def layer_scales(widths: Sequence[int], act: Callable[..., Any]) -> list[float]:
     """Standard deviations of the weights of each layer of an MLP of these widths."""
-    if len(widths) < 2:
-        raise ValueError(f"widths must name at least inputs and outputs, got {tuple(widths)}")
-    for width in widths:
-        checks.integer("widths", width, 1)
+    widths = checks.sizes("widths", widths, least=2)
     after = gain(act)
     return [(after if i else 1.0) / math.sqrt(n) for i, n in enumerate(widths[:-1])]

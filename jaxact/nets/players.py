@@ -68,6 +68,7 @@ def mlp_players(
     checks.key("key", key)
     checks.integer("latent", latent, 1)
     checks.integer("data", data, 1)
+    hidden = checks.sizes("hidden", hidden, least=0)
     judge = act if critic_act is None else critic_act
     make = functools.partial(MLP, (latent, *hidden, data), act, output=output, trainable=trainable)
     return Players(

@@ -93,6 +93,10 @@ def train_resumable(
     every = epochs if every is None else every
     checks.integer("every", every, 1)
     count = samples(data)
+    checks.function("loss", loss, "a prediction and targets")
+    checks.function("apply", apply, "params and a sample")
+    checks.instance("optimizer", optimizer, optax.GradientTransformation)
+    checks.finite("params", params)
     batch = min(batch, count)
     data = jax.tree.map(jnp.asarray, data)
     fn = callable_pytree(apply)

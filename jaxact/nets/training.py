@@ -104,7 +104,12 @@ def train(
     steps = 1000 if steps is None else steps
     checks.integer("steps", steps, 1)
     data = jax.tree.map(jnp.asarray, data)
+    checks.function("apply", apply, "params and a sample")
     fn = callable_pytree(apply)
+    checks.function("loss", loss, "a prediction and targets")
+    if optimizer is not None:
+        checks.instance("optimizer", optimizer, optax.GradientTransformation)
+    checks.finite("params", params)
     chosen = optimizer or default_optimizer(3e-3, steps)
     state, losses = run(
         fn, params, data, key,
@@ -115,6 +120,7 @@ def train(
 
 def samples(data: tuple[Any, ...]) -> int:
     """How many samples there are."""
+    checks.finite("data", data)
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in map(jnp.asarray, jax.tree.leaves(data))}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxact.activation import Activation, derived_moments
+from jaxact.activation import Activation, check_elementwise, derived_moments
+from jaxact.numerics import checks
 
 
 class Fixed(nnx.Variable):
@@ -50,10 +51,10 @@ class Unit(nnx.Module):
 
 def split_activation(act: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The static function of an activation and its theta as arrays of the default float dtype."""
-    if not callable(act):
-        raise TypeError(f"act must be an Activation or a function of one array, got {act!r}")
+    checks.function("act", act)
     if not isinstance(act, Activation):
         return act, ()
+    checks.finite("act.theta", act.theta)
     dtype = jnp.result_type(float)
     return act.fn, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), act.theta)
 
@@ -74,6 +75,10 @@ def gain(act: Callable[..., Any]) -> float:
         1.4142
     """
     known = isinstance(act, Activation)
+    if not known:
+        checks.function("act", act)
+        check_elementwise(Activation(act, name=getattr(act, "__name__", "act")))
+    checks.finite("act.theta", act.theta if known else ())
     with jax.ensure_compile_time_eval():  # a number of the host, also where a model is made in jit
         moments = act.moments() if known else derived_moments(Activation(act))
     second = float(np.asarray(moments.eta) + np.asarray(moments.mean) ** 2)

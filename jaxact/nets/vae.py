@@ -84,8 +84,9 @@ def train_vae(
     checks.integer("epochs", epochs, 1)
     checks.integer("batch", batch, 1)
     checks.positive("rate", rate)
-    images = jnp.asarray(images, float)
+    checks.sizes("encoder", encoder, least=0)
     checks.between("images", images, 0.0, 1.0)
+    images = jnp.asarray(images, float)
     shape = images.shape[1:]
     count, pixels = images.shape[0], math.prod(shape)
     layers = _decoder(shape, features, kernels)

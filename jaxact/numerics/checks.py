@@ -6,6 +6,8 @@ traced by JAX have no value yet, so a check on them passes; shapes and dtypes ar
 
 from __future__ import annotations
 
+import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,18 +22,57 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def finite(name: str, value: Any) -> None:
-    """Raise `ValueError` if a leaf of `value` holds a NaN or an infinity."""
-    for leaf in jax.tree.leaves(value):
-        if not is_concrete(leaf):
+def numbers(name: str, value: Any, *, kinds: str = "biufV") -> np.ndarray:
+    """The concrete array-like `value` as a NumPy array, or `TypeError` if it holds no numbers.
+
+    `kinds` are NumPy's kind letters; "V" are bfloat16 and its like, and "c" admits complex ones.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise TypeError(f"{name} must be numbers of one shape, got {_shown(value)}") from error
+    if array.dtype.kind not in kinds:
+        wanted = "numbers" if "c" in kinds else "a real number or array"
+        raise TypeError(f"{name} must be {wanted}, got {_shown(value)}")
+    return array
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
+    """Raise unless every leaf of `value` is an array of finite numbers; see `numbers`."""
+    leaves: list[Any] = jax.tree.leaves(value)
+    if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
+        leaves = [value]  # an array written as lists
+    for leaf in leaves:
+        if isinstance(leaf, jax.ShapeDtypeStruct) or _is_key(leaf):
             continue
-        array = np.asarray(leaf)
+        if not is_concrete(leaf):
+            if "c" not in kinds and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+                raise TypeError(f"{name} must be a real number or array, got {leaf.dtype}")
+            continue
+        array = numbers(name, leaf, kinds=kinds)
         if array.dtype.kind == "V":  # bfloat16 and its like, which NumPy cannot ask
             array = array.astype(np.float64)
         if array.dtype.kind in "fc" and not np.isfinite(array).all():
             bad = np.argwhere(~np.isfinite(array))[0]
             where = f" at index {tuple(int(i) for i in bad)}" if array.ndim else ""
             raise ValueError(f"{name} must be finite, got {array[tuple(bad)]}{where}")
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def floating(name: str, value: Any, *, kinds: str = "biufV") -> jax.Array:
+    """`value` as a JAX array of floating dtype, its own or JAX's default; `finite` is checked."""
+    finite(name, value, kinds=kinds)
+    array = jnp.asarray(value)
+    is_floating = jnp.issubdtype(array.dtype, jnp.inexact)
+    return array if is_floating else array.astype(jnp.result_type(float))
 
 
 def positive(name: str, value: Any) -> None:
@@ -49,6 +90,14 @@ def between(name: str, value: Any, low: float | int, high: float | int) -> None:
     _compare(name, value, lambda a: (a >= low) & (a <= high), f"in [{low}, {high}]")
 
 
+def seconds(name: str, value: Any) -> None:
+    """Raise unless `value` is a number of seconds >= 0; infinity is one."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, complex):
+        raise TypeError(f"{name} must be a number of seconds, got {_shown(value)}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+
+
 def integer(name: str, value: Any, minimum: int) -> None:
     """Raise unless `value` is a Python or NumPy integer >= `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -57,10 +106,64 @@ def integer(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
+def sequence(name: str, value: Any, minimum: int = 0) -> list[Any]:
+    """The items of a tuple, list or array, or a `TypeError`; raise if there are too few."""
+    if not isinstance(value, Sequence | np.ndarray | jax.Array) or isinstance(value, str | bytes):
+        raise TypeError(f"{name} must be a sequence, got {_shown(value)}")
+    items = list(value)
+    if len(items) < minimum:
+        raise ValueError(f"{name} must have at least {minimum} entries, got {len(items)}")
+    return items
+
+
+def sizes(name: str, value: Any, minimum: int = 1, *, least: int = 1) -> tuple[int, ...]:
+    """A tuple of integers >= `minimum`, `least` of them or more, or an error that names it."""
+    items = sequence(name, value, least)
+    for item in items:
+        integer(f"every entry of {name}", item, minimum)
+    return tuple(int(item) for item in items)
+
+
+def function(name: str, value: Any, of: str = "one array") -> None:
+    """Raise `TypeError` unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function of {of}, got {_shown(value)}")
+
+
+def instance(name: str, value: Any, *types: type[Any]) -> None:
+    """Raise `TypeError` unless `value` is of one of the types."""
+    if not isinstance(value, types):
+        wanted = " or ".join(t.__name__ for t in types)
+        raise TypeError(f"{name} must be a {wanted}, got {_shown(value)}")
+
+
 def choice(name: str, value: Any, options: Sequence[Any]) -> None:
     """Raise `ValueError` unless `value` is one of `options`."""
-    if value not in options:
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+
+
+def interval(lower: Any, upper: Any) -> None:
+    """Raise unless `lower` and `upper` are finite, of one shape, and lower <= upper."""
+    finite("lower", lower)
+    finite("upper", upper)
+    if np.shape(lower) != np.shape(upper):
+        raise ValueError(
+            f"lower and upper must have one shape, got {np.shape(lower)} and {np.shape(upper)}"
+        )
+    if is_concrete(lower, upper):
+        ordered("lower", "upper", lower, upper)
+
+
+def ordered(low: str, high: str, lower: Any, upper: Any) -> None:
+    """Raise `ValueError` unless concrete arrays have lower <= upper, entry by entry."""
+    lower, upper = np.asarray(lower), np.asarray(upper)
+    wrong = np.argwhere(lower > upper)
+    if wrong.size:
+        at = tuple(int(i) for i in wrong[0])
+        raise ValueError(
+            f"{low} must not exceed {high}, got {lower[at]:g} > {upper[at]:g} at index {at}"
+        )
 
 
 def spins(name: str, value: Any) -> None:
@@ -74,13 +177,34 @@ def spins(name: str, value: Any) -> None:
 
 def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
     """Raise `ValueError` unless `value` has the `expected` shape; a string matches any size."""
-    got = np.shape(value)
+    if hasattr(value, "shape"):  # arrays, their specifications, and what is stored like one
+        got = tuple(value.shape)
+    else:
+        got = numbers(name, value, kinds="biufcV").shape if is_concrete(value) else np.shape(value)
     fits = len(got) == len(expected) and all(
         isinstance(e, str) or g == e for g, e in zip(got, expected, strict=True)
     )
     if not fits:
         wanted = "(" + ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "") + ")"
         raise ValueError(f"{name} must have shape {wanted}, got {got}")
+
+
+def path(name: str, value: Any) -> pathlib.Path:
+    """The path, or a `TypeError`."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {_shown(value)}")
+    return pathlib.Path(value)
+
+
+def floating_dtype(name: str, value: Any) -> Any:
+    """The floating dtype that JAX makes of `value`, or a `TypeError`."""
+    try:
+        found = jax.dtypes.canonicalize_dtype(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a floating dtype, got {_shown(value)}") from error
+    if not jnp.issubdtype(found, jnp.floating):
+        raise TypeError(f"{name} must be a floating dtype, got {found}")
+    return found
 
 
 def key(name: str, value: Any) -> None:
@@ -92,10 +216,7 @@ def key(name: str, value: Any) -> None:
 def _compare(name: str, value: Any, holds: Any, expectation: str) -> None:
     if not is_concrete(value):
         return
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufV":
-        raise TypeError(f"{name} must be a real number or array, got {value!r}")
-    array = array.astype(np.float64)
+    array = numbers(name, value).astype(np.float64)
     good = np.isfinite(array) & holds(array)
     if not good.all():
         bad = tuple(np.argwhere(~good)[0])

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
+
 SCAN_RANGE = 16.0
 _CELLS = 2048
 _HALVINGS = 34
@@ -35,6 +37,8 @@ def find_kinks(fn: Callable[..., Any], theta: tuple[Any, ...] = ()) -> tuple[flo
         >>> find_kinks(lambda x: jnp.abs(x - 1) + jnp.maximum(x, 3))
         (1.0, 3.0)
     """
+    checks.function("fn", fn)
+    checks.finite("theta", theta)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return _find(fn, jax.tree.map(lambda t: jnp.asarray(t, jnp.float64), theta))
 

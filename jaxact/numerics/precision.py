@@ -11,6 +11,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,6 +38,7 @@ def double(fn: Callable[P, R]) -> Callable[P, R]:
         >>> double(lambda x: jnp.exp(x))(1.0).dtype
         dtype('float64')
     """
+    checks.function("fn", fn, "pytrees")
 
     @functools.wraps(fn)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

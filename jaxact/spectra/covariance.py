@@ -82,18 +82,22 @@ def prepared_data(act: Any, x: Any, scale: Any) -> tuple[Activation, Array, Arra
     """A checked activation, data matrix and scale, in one precision."""
     checks.positive("scale", scale)
     checks.shape("scale", scale, ())
+    checks.finite("x", x)
     checks.shape("x", x, ("m", "n0"))
     if min(np.shape(x)) < 1:
         raise ValueError(f"x must hold samples in rows, (m, n0), got shape {np.shape(x)}")
-    checks.finite("x", x)
     x = jnp.asarray(x, jnp.result_type(x, float))
     return activation(act), x, jnp.asarray(scale, x.dtype)
 
 
 def samples(name: str, value: Any, x: Array) -> Array:
     """Checked samples of the width and precision of x."""
-    checks.shape(name, value, ("k", x.shape[1]))
     checks.finite(name, value)
+    if np.ndim(value) != 2 or np.shape(value)[1] != x.shape[1] or not np.shape(value)[0]:
+        raise ValueError(
+            f"{name} must have shape (k, {x.shape[1]}), as x has {x.shape[1]} columns, "
+            f"got {np.shape(value)}"
+        )
     return jnp.asarray(value, x.dtype)
 
 

@@ -94,6 +94,8 @@ def deep_law(
     checks.shape("phi", phi, ())
     checks.positive("psi", psi)
     checks.shape("psi", psi, ("L",))
+    if not np.shape(psi)[0]:
+        raise ValueError("psi must have an entry a layer, got none")
     each = activations(acts, np.shape(psi)[0])
     scales = layer_scales(scale, len(each))
     eta, zeta = [], []

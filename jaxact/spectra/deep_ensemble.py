@@ -53,11 +53,12 @@ def simulate_deep(
         (10,)
     """
     checks.key("key", key)
-    for name, size in (("n0", n0), ("m", m), *(("widths", n) for n in widths)):
+    for name, size in (("n0", n0), ("m", m)):
         checks.integer(name, size, 1)
+    widths = checks.sizes("widths", widths)
     each = activations(acts, len(widths))
     scales = layer_scales(scale, len(widths))
-    return _eigenvalues(key, each, scales, n0, tuple(widths), m)
+    return _eigenvalues(key, each, scales, n0, widths, m)
 
 
 @functools.partial(jax.jit, static_argnames=("n0", "widths", "m"))

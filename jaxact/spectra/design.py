@@ -82,19 +82,19 @@ def design(
     checks.integer("steps", steps, 1)
     if not isinstance(act, Activation):
         raise TypeError(f"act must be a jaxact.Activation with parameters, got {act!r}")
-    if not callable(objective):
-        raise TypeError(f"objective must be a function of an activation, got {objective!r}")
+    checks.function("objective", objective, "an activation")
     if not jax.tree.leaves(act.theta):
         raise ValueError(f"act must have parameters to design, got {act.name} without theta")
     checks.finite("theta", act.theta)
     dtype = jnp.result_type(*jax.tree.leaves(act.theta), float)
     act = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), act)
     start = objective(act)
-    checks.shape("objective(act)", start, ())
     checks.finite("objective(act)", start)
+    checks.shape("objective(act)", start, ())
     if tolerance is None:
         tolerance = float(jnp.finfo(dtype).eps) ** 0.5
     checks.positive("tolerance", tolerance)
+    checks.shape("tolerance", tolerance, ())
     return _descend(
         act, callable_pytree(objective), jnp.asarray(tolerance, dtype), steps, optimiser or _DEFAULT
     )

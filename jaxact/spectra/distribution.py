@@ -113,8 +113,9 @@ def sample(key: Key[Array, ""], law: SpectralLaw, shape: Sequence[int] = ()) -> 
         (True, True)
     """
     checks.key("key", key)
+    shape = checks.sizes("shape", shape, 0, least=0)
     ready, zero = prepared(law)
-    return _quantile_of(ready, jax.random.uniform(key, tuple(shape), zero.dtype))
+    return _quantile_of(ready, jax.random.uniform(key, shape, zero.dtype))
 
 
 @functools.singledispatch

@@ -120,14 +120,16 @@ def fixed_data(
 
 def label_matrix(name: str, labels: Any, x: Array) -> Array:
     """Checked labels as a matrix of one row a sample."""
+    checks.finite(name, labels)
     labels = jnp.asarray(labels)
     checks.shape(name, labels, (x.shape[0], "outputs")[: max(labels.ndim, 1)])
-    checks.finite(name, labels)
     return labels.astype(x.dtype).reshape(x.shape[0], -1)
 
 
 def unseen(test: Any, x: Array, outputs: Array) -> tuple[Array, Array]:
     """Checked test samples and labels."""
+    if len(checks.sequence("test", test)) != 2:
+        raise ValueError(f"test must be (samples, labels), got {len(test)} entries")
     held_out = samples("test[0]", test[0], x)
     labels = label_matrix("test[1]", test[1], held_out)
     checks.shape("test[1]", labels, (held_out.shape[0], outputs.shape[1]))

@@ -93,11 +93,14 @@ def mixture_law(
         >>> round(float(moment(half, 1)), 4)      # the mean of the two etas
         0.3676
     """
-    checks.shape("weights", weights, (len(acts),))
+    acts = checks.sequence("acts", acts, 1)
     checks.non_negative("weights", weights)
+    checks.shape("weights", weights, (len(acts),))
     for name, value in (("phi", phi), ("psi", psi), ("scale", scale)):
         checks.positive(name, value)
+        checks.shape(name, value, ())
     checks.non_negative("bias_std", bias_std)
+    checks.shape("bias_std", bias_std, ())
     biased = not checks.is_concrete(bias_std) or float(np.asarray(bias_std)) > 0
     nodes, shares = np.polynomial.hermite_e.hermegauss(_BIAS_NODES) if biased else ((0.0,), (1.0,))
     dtype = jnp.result_type(scale, float)

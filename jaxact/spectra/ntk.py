@@ -159,7 +159,9 @@ def simulate_ntk(
     for name, size in (("n0", n0), ("n1", n1), ("m", m)):
         checks.integer(name, size, 1)
     checks.positive("scale", scale)
+    checks.shape("scale", scale, ())
     checks.non_negative("output_scale", output_scale)
+    checks.shape("output_scale", output_scale, ())
     return _eigenvalues(key, activation(act), scale, output_scale, n0, n1, m)
 
 

@@ -87,8 +87,9 @@ def training_error(
             raise TypeError("phi and psi are part of the law: give them with an activation only")
         found = subject
     else:
+        checks.function("subject", subject, "one array, or a law")
         if phi is None or psi is None:
-            raise TypeError("training_error of an activation needs phi= and psi=")
+            raise TypeError("training_error of a subject that is no law needs phi= and psi=")
         found = law(subject, phi=phi, psi=psi, scale=scale)
     if not isinstance(found, Law):
         if noise is not None:

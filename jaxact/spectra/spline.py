@@ -37,12 +37,14 @@ def spline(knots: Sequence[float], values: ArrayLike) -> Activation:
         >>> [float(v) for v in tent(jnp.array([-2.0, 0.5, 3.0]))]
         [-1.0, 0.5, -2.0]
     """
+    checks.sequence("knots", knots)
+    checks.finite("knots", knots)
+    checks.shape("knots", knots, ("knots",))
     at = tuple(float(k) for k in knots)
-    checks.finite("knots", at)
     if len(at) < 2 or not (np.diff(at) > 0).all():
         raise ValueError(f"knots must ascend and be at least 2, got {at}")
-    checks.shape("values", values, (len(at),))
     checks.finite("values", values)
+    checks.shape("values", values, (len(at),))
     heights = values if isinstance(values, jax.Array) else np.asarray(values, np.float64)
     return Activation(_Spline(at), (heights,), "spline", at)
 

@@ -228,7 +228,8 @@ def as_complex(z: Array) -> Array:
 
 
 def _at_points(law: SpectralLaw, z: ArrayLike) -> tuple[SpectralLaw, Array]:
-    checks.finite("z", z)
+    checks.finite("z", z, kinds="biufcV")
+    z = jnp.asarray(z)
     if checks.is_concrete(z) and (np.asarray(z) == 0).any():
         raise ValueError("z must be nonzero (the transform may have a pole at 0), got 0")
     law, z = prepared(law, z)

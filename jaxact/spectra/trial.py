@@ -67,6 +67,7 @@ def simulate_test_error(
     checks.non_negative("noise", noise)
     checks.shape("noise", noise, ())
     checks.positive("scale", scale)
+    checks.shape("scale", scale, ())
     dtype = jnp.result_type(float)
     numbers = (jnp.asarray(v, dtype) for v in (gamma, noise, scale))
     return _errors(key, activation(act), *numbers, sizes=sizes)

@@ -134,9 +134,17 @@ def flatten(
     """
     # a new function object each time: JAX caches traces by identity, and the weights that f
     # closes over may have been replaced since
-    closed, out_shape = jax.make_jaxpr(lambda x: f(x), return_shape=True)(
-        jax.ShapeDtypeStruct(shape, dtype)
-    )
+    try:
+        closed, out_shape = jax.make_jaxpr(lambda x: f(x), return_shape=True)(
+            jax.ShapeDtypeStruct(shape, dtype)
+        )
+    except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise  # JAX's own kinds say more
+        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise type(error)(
+            f"f must take an array x of shape {shape} and dtype {dtype}: {first}"
+        ) from error
     leaves = jax.tree.leaves(out_shape)
     if len(leaves) != 1:
         raise ValueError(f"f must return one array, got a result with {len(leaves)} arrays")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
 from jaxact.tracing.affine import (
     SUPPORTED,
@@ -212,9 +213,10 @@ def trace(f: Callable[..., Any], example: Any) -> Network:
 
 
 def _signature(example: Any) -> tuple[tuple[int, ...], Any]:
-    like = (
-        example if hasattr(example, "shape") and hasattr(example, "dtype") else np.asarray(example)
-    )
+    given = hasattr(example, "shape") and hasattr(example, "dtype")
+    like = example if given else checks.numbers("example", example)
+    if like.dtype.kind not in "biufcV":
+        raise TypeError(f"example must be a floating array, got dtype {like.dtype}")
     dtype = jax.dtypes.canonicalize_dtype(like.dtype)
     if dtype.kind != "f" and not jax.numpy.issubdtype(dtype, jax.numpy.floating):
         raise ValueError(f"the example must be a floating array, got dtype {dtype}")

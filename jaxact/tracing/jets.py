@@ -57,8 +57,10 @@ def jets(
         >>> [round(float(v), 4) for v in (*slope, *curvature)]
         [0.42, 1.0, -0.7698, 0.0]
     """
-    low = jnp.asarray(low)
-    high = jnp.asarray(high)
+    checks.finite("low", low)
+    checks.finite("high", high)
+    dtype = jnp.result_type(low, high, float)
+    low, high = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
     leaves = jax.tree.leaves(theta)
     traced = not checks.is_concrete(leaves)
     program = program_of(fn, theta, traced=traced)

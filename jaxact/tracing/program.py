@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from jaxact.numerics import checks
+
 LOGADDEXP = "max:0,1 sub:0,1 ne:3,3 add:0,1 abs:3 neg:6 exp:7 log1p:8 add:2,9 select_n:4,10,5"
 
 
@@ -70,6 +72,8 @@ def program_of(fn: Callable[..., Any], theta: Any = (), *, traced: bool = False)
         NotImplementedError: for control flow and other primitives that hold sub-programs.
         ValueError: if fn does not return one array of the shape of x.
     """
+    checks.function("fn", fn)
+    checks.finite("theta", theta)
     with jax.ensure_compile_time_eval():
         return _read(fn, theta, traced)
 

@@ -179,7 +179,9 @@ def test_bad_input_is_refused():
         geometry.divergence_value("kl", [p], q)
     with pytest.raises(ValueError, match="q must be positive where p is, got 0 at index 1"):
         geometry.divergence_value("kl", p, [1.0, 0.0])
-    with pytest.raises(ValueError, match="unknown divergence 'helinger'; did you mean squared"):
+    with pytest.raises(
+        ValueError, match="which must be a known divergence, got 'helinger'; did you mean squared"
+    ):
         geometry.divergence("helinger")
     with pytest.raises(ValueError, match="alpha must be neither 0"):
         geometry.divergence("alpha", 1.0)

@@ -123,7 +123,7 @@ def test_bad_input_is_refused(parabola, x64):
         geometry.escort_mean(family, jnp.array([0.0, jnp.nan]))
     with pytest.raises(ValueError, match=r"x must be in \[-1.0, 1.0\], got 1.5"):
         geometry.density(family, jnp.array([0.3, 0.1]), 1.5)
-    with pytest.raises(ValueError, match="a side must be a finite pair low < high"):
+    with pytest.raises(ValueError, match="sides must be finite pairs low < high"):
         geometry.interval(1.0, 1.0)
     with pytest.raises(ValueError, match="weights must be positive, got 0"):
         geometry.finite_set([0.0, 1.0], [1.0, 0.0])

@@ -77,7 +77,7 @@ def test_mnist_checks(tmp_path, rng):
     with pytest.raises(FileNotFoundError, match="path must be an npz file"):
         io.load_mnist(tmp_path / "absent.npz")
     cases = {
-        "must hold the arrays images and labels": {"images": images},
+        "must hold the arrays images, labels": {"images": images},
         "images must be uint8, got float64": {"images": images / 255, "labels": labels},
         r"images must have shape \(n, 28, 28\)": {"images": images[:, :20], "labels": labels},
         r"labels must have shape \(10,\)": {"images": images, "labels": labels[:4]},
