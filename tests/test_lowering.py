@@ -100,9 +100,9 @@ def lowered(package):
     standins = {id(v): Standin(v, n, found) for n, v in kernels(package).items()}
     with replaced(standins):
         for _, globs, sources in examples(package):
-            with contextlib.suppress(Exception), contextlib.redirect_stdout(None):
+            with contextlib.suppress(Exception):
                 for source in sources:
-                    exec(compile(source, "<example>", "single"), globs)  # zeros end some early
+                    exec(compile(source, "<example>", "exec"), globs)  # zeros end some early
     return found
 
 

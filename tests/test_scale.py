@@ -8,15 +8,19 @@ import socket
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from jaxact import bounds, memory
+from jaxact.numerics.shards import sharded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # What each entry point gives for a batch that four devices do not divide; run with and without.
 CASES = """
 import jax, jax.numpy as jnp, numpy as np
-import jaxact as ja
-from jaxact import bounds, card, inversion, memory
+from jaxact import bounds, memory
 from jaxact.sweep import sweep
 
 rng = np.random.default_rng(0)
@@ -33,8 +37,7 @@ search = {"tolerance": 0.05, "evaluations": 12}
 def lenses(mesh):
     return {
         "certified_radius": bounds.certified_radius(
-            net, X, LABELS, method="ibp", target="random" if W[1].shape[1] > 3 else "top2",
-            mesh=mesh, **search),
+            net, X, LABELS, method="ibp", target="top2", mesh=mesh, **search),
         "attack": bounds.attack(net, X, LABELS, 0.3, steps=4, restarts=2, key=KEY, mesh=mesh),
         "attack_radius": bounds.attack_radius(
             net, X, LABELS, clip=(-9.0, 9.0), steps=3, restarts=2, mesh=mesh, **search),
@@ -70,7 +73,8 @@ assert isinstance(found["attack"].margin, jax.Array)
 # Where no mesh is needed: computation follows the data.
 from jax.sharding import NamedSharding, PartitionSpec
 mesh = jax.make_mesh((4,), ("n",), axis_types=(AxisType.Auto,))
-spread = jax.device_put(jnp.concatenate([PROBES, PROBES[:1]]), NamedSharding(mesh, PartitionSpec("n")))
+along = NamedSharding(mesh, PartitionSpec("n"))
+spread = jax.device_put(jnp.concatenate([PROBES, PROBES[:1]]), along)
 gaps = memory.gaps(PATTERNS, spread, CUBIC)
 np.testing.assert_allclose(gaps[:7], memory.gaps(PATTERNS, PROBES, CUBIC), rtol=1e-5)
 assert len(gaps.sharding.device_set) == 4
@@ -151,3 +155,31 @@ def test_two_processes_give_the_results_of_one():
             process.communicate()
     assert [p.returncode for p in pair] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
     assert [out.strip() for out, _ in said] == ["ok", "ok"]
+
+
+def test_what_a_mesh_refuses():
+    mesh = jax.make_mesh((1,), ("n",))
+    patterns = jnp.ones((2, 4))
+    with pytest.raises(ValueError, match=r"probe must be a batch \(B, N\) with a mesh, got .*\(4,"):
+        memory.retrieve(patterns, patterns[0], memory.rectified(2), mesh=mesh)
+    with pytest.raises(ValueError, match=r"probe must be a batch \(B, N\) with a mesh, got .*\(4,"):
+        memory.retrieve(patterns, patterns[0], memory.softmax(), mesh=mesh)
+    with pytest.raises(ValueError, match="label must have one axis of samples with a mesh"):
+        bounds.certified_margins(lambda x: x, jnp.ones(2), 0, 0.1, mesh=mesh)
+    with pytest.raises(TypeError, match=r"mesh must be a jax.sharding.Mesh, got 4"):
+        bounds.certified_margins(lambda x: x, jnp.ones((1, 2)), jnp.zeros(1, int), 0.1, mesh=4)
+    with pytest.raises(TypeError, match="mesh must not be given inside jit"):
+        jax.jit(lambda x: sharded(jnp.sin, (x,), (True,), mesh=mesh))(jnp.ones(2))
+    with pytest.raises(
+        ValueError, match=r"one, non-zero number of samples, got \[\(2,\), \(3,\)\]"
+    ):
+        sharded(jnp.add, (jnp.ones(2), jnp.ones(3)), (True, True), mesh=mesh)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_shards_lower_for_accelerators(platform):
+    mesh = jax.sharding.AbstractMesh((4,), ("n",))
+    along = jax.sharding.PartitionSpec("n")
+    share = jax.shard_map(jnp.sin, mesh=mesh, in_specs=along, out_specs=along, check_vma=False)
+    text = jax.jit(share).trace(jnp.ones(8)).lower(lowering_platforms=(platform,)).as_text()
+    assert "tensor<2xf32>" in text  # of eight, two a device
