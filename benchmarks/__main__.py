@@ -2,7 +2,7 @@
 
 A finished row goes to results.json and RESULTS.md at once. A peer that is not installed is
 skipped by name, a side that fails is reported and the run goes on. --quick takes smaller sizes
-and two repetitions, says so in every row and records nothing. --check compares the ratios with
+and two repetitions, records nothing, and begins no comparison after four minutes. --check compares the ratios with
 the committed ones. The long studies run with --studies, or by name.
 """
 
@@ -12,11 +12,15 @@ import argparse
 import os
 import pathlib
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.harness import Benchmark, Result
     from benchmarks.results import Worse
+
+QUICK_SECONDS = 240
+"""After these a quick run begins no further comparison: it is to end within five minutes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,10 +95,12 @@ def _measure(
     from benchmarks import harness, limits, results, suite
 
     rows, skipped, failed = [], [], []
-    rates = None
+    rates, began = None, time.monotonic()
     print(results.HEADER, end="", flush=True)
     for name, benchmark in pairs.items():
         reason = suite.missing(benchmark)
+        if harness.QUICK and time.monotonic() - began > QUICK_SECONDS:
+            reason = reason or f"{QUICK_SECONDS} s of a quick run are over"
         if reason is not None:
             skipped.append((name, reason))
             print(f"| {benchmark.name} | skipped: {reason} |", flush=True)

@@ -1,7 +1,7 @@
 """Every compiled kernel of the package lowers for TPUs and for CUDA, without compiling it.
 
 The examples of the docstrings are run while every module-level `jax.jit` function is replaced by
-a stand-in that lowers it for both platforms and answers with zeros. So a kernel is lowered with
+a stand-in that lowers it for both platforms and answers with ones. So a kernel is lowered with
 arguments that it gets in use, nothing of it is compiled or run, and a kernel that no example
 reaches is named.
 """
@@ -24,7 +24,7 @@ JITTED = type(jax.jit(abs))
 
 
 class Standin:
-    """In place of a kernel: lowers it once, and answers with zeros of the right shapes."""
+    """In place of a kernel: lowers it once, and answers with ones of the right shapes."""
 
     def __init__(self, kernel, name, found):
         self.kernel, self.name, self.found = kernel, name, found
@@ -37,7 +37,7 @@ class Standin:
         traced = self.kernel.trace(*args, **options)
         if self.found.get(self.name) is None:
             self.found[self.name] = _failure(traced)
-        return jax.tree.map(_zeros, traced.out_info)
+        return jax.tree.map(_ones, traced.out_info)
 
     def __getattr__(self, name):
         return getattr(self.kernel, name)
@@ -52,10 +52,10 @@ def _failure(traced):
     return ""
 
 
-def _zeros(leaf):
+def _ones(leaf):
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.split(jax.random.key(0), leaf.shape)
-    return jnp.zeros(leaf.shape, leaf.dtype)
+    return jnp.ones(leaf.shape, leaf.dtype)
 
 
 def kernels(package):
@@ -102,7 +102,7 @@ def lowered(package):
         for _, globs, sources in examples(package):
             with contextlib.suppress(Exception):
                 for source in sources:
-                    exec(compile(source, "<example>", "exec"), globs)  # zeros end some early
+                    exec(compile(source, "<example>", "exec"), globs)  # ones end some early
     return found
 
 

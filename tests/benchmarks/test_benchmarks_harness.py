@@ -139,6 +139,9 @@ def test_the_command_goes_on_and_checks(toy, tmp_path, monkeypatch, capsys):
     results.write([dataclasses.replace(row, ratio=1e6)], file)
     assert command.main(["--only", "toy", "--check", str(file)]) == 1
     assert "| toy | peer / ours | 1e+06 |" in capsys.readouterr().out
+    monkeypatch.setattr(command, "QUICK_SECONDS", -1)
+    assert command.main(["--only", "toy"]) == 0
+    assert "| toy | skipped: -1 s of a quick run are over |" in capsys.readouterr().out
     monkeypatch.setattr(harness, "QUICK", False)
     assert command.main(["--only", "toy"]) == 0
     assert [r.name for r in recorded] == ["toy"]
