@@ -2,8 +2,8 @@
 
 A finished row goes to results.json and RESULTS.md at once. A peer that is not installed is
 skipped by name, a side that fails is reported and the run goes on. --quick takes smaller sizes
-and two repetitions, records nothing, and begins no comparison after four minutes. --check compares the ratios with
-the committed ones. The long studies run with --studies, or by name.
+and two repetitions, records nothing, and begins no comparison after four minutes. --check
+compares the ratios with the committed ones. The long studies run with --studies, or by name.
 """
 
 from __future__ import annotations
