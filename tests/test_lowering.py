@@ -159,6 +159,7 @@ def _memory():
 
 
 def _decide():
+    from jaxact.decide.decide import _call
     from jaxact.decide.layers import layers_of
     from jaxact.decide.neuron_attack import descend
     from jaxact.decide.neuron_dual import Question
@@ -169,11 +170,26 @@ def _decide():
     x, rows = jnp.ones((1, 2)), jnp.ones((1, 1, 1))
     descend(layers_of(network), x, Question(x, x, rows, jnp.ones((1, 1))), steps=2)
     _planes(network, -x, x, rows)
+    _call(jax.tree_util.Partial(jnp.sin), jnp.ones(2))
     with jax.enable_x64(True):
         _weights(np.ones((1, 1, 2)), np.ones((1, 1)), np.zeros((1, 2)), np.ones((1, 2)))
 
 
-CALLS = {"bounds": _bounds, "memory": _memory, "decide": _decide}
+def _inversion():
+    from jaxact import inversion
+    from jaxact.inversion.invert import _flat
+    from jaxact.inversion.priors import with_prior
+
+    def linear(z):
+        return jnp.ones((3, 2)) @ z
+
+    inversion.noise_bound(linear, jnp.ones(2), level=0.1)
+    problem = inversion.pose(linear, None, jnp.float32, (2,))
+    _flat(problem, jnp.ones((1, 2)))
+    with_prior(problem, lambda z: z @ z)
+
+
+CALLS = {"bounds": _bounds, "memory": _memory, "inversion": _inversion, "decide": _decide}
 """What the examples leave out; kernels are imported late, so that they are the stand-ins."""
 
 
