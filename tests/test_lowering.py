@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxact
+
 PLATFORMS = ("tpu", "cuda")
 EXAMPLES = {
     "spectra": """
