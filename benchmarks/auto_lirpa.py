@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import Benchmark
-from benchmarks.reference_nets import as_jax, as_torch, margin_rows
+from benchmarks.reference_nets import MLPS, as_jax, as_torch, margin_rows
 
 EPS = 0.01
 PEER = "auto_LiRPA 0.7.1"
@@ -30,6 +30,24 @@ _THEIRS = {"crown": "CROWN", "ibp": "IBP", "crown_ibp": "CROWN-IBP", "alpha": "C
            "alpha_all": "CROWN-Optimized"}  # fmt: skip
 
 
+def _products(name: str, batch: int) -> float | None:
+    """Of an MLP's backward passes: two matrices, from every layer through all below it."""
+    if name not in MLPS:
+        return None
+    widths = MLPS[name][0]
+    below = [n * m for n, m in zip(widths[1:], widths[:-1], strict=True)]
+    # The pass of a hidden layer starts from its own weights, that of the margins from their rows
+    # (one side of them is asked for).
+    hidden = sum(2 * 2 * n * sum(below[:k]) for k, n in enumerate(widths[2:-1], start=1))
+    return float(batch * (hidden + 2 * (widths[-1] - 1) * sum(below)))
+
+
+def _traffic(name: str) -> float:
+    """Of interval arithmetic on one sample: every weight and its size are read once."""
+    widths = MLPS[name][0]
+    return 2.0 * 4 * sum(n * m for n, m in zip(widths[1:], widths[:-1], strict=True))
+
+
 def _benchmark(name: str, method: str, batch: int) -> Benchmark:
     return Benchmark(
         name=f"{method} of {name}, batch {batch}, eps {EPS}",
@@ -40,6 +58,9 @@ def _benchmark(name: str, method: str, batch: int) -> Benchmark:
         python=(sys.executable, os.environ.get("JAXACT_TORCH_PYTHON", sys.executable)),
         arguments=(name, method, str(batch)),
         requires="JAXACT_AUTO_LIRPA",
+        imports=("torch",),
+        flop=_products(name, batch) if method == "crown" else None,
+        moved=_traffic(name) if method == "ibp" else None,
     )
 
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxact
-from benchmarks.harness import machine, record_section
+from benchmarks.harness import machine
+from benchmarks.results import record_section
 from jaxact.bounds import attack, certified_margins
 from jaxact.nets import train_certified, train_classifier
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks import harness, scoreboard
+from benchmarks import harness, results, scoreboard
 
 TITLE = "## ACAS Xu beside alpha,beta-CROWN"
 NETS = ("1_1", "1_2", "2_1", "3_3", "4_5")
@@ -175,7 +175,7 @@ def _line(name: str, cpu: dict[str, Any], of: dict[str, Row]) -> str:
     return f"| {' | '.join(map(str, (*parts, of.get('warm', {}).get('domains', ''))))} |"
 
 
-def record(rows: list[Row], limit: float, path: pathlib.Path = harness.RESULTS) -> None:
+def record(rows: list[Row], limit: float, path: pathlib.Path = results.RESULTS) -> None:
     """Put the table into its section of RESULTS.md."""
     body = (
         f"`python -m benchmarks.decide_peer`: process CPU seconds, one thread on one core, the "
@@ -184,7 +184,7 @@ def record(rows: list[Row], limit: float, path: pathlib.Path = harness.RESULTS) 
         "warm: the same process again; cold: a whole process with the compilation cache. "
         f"{datetime.date.today().isoformat()}, {harness.machine()}.\n\n{table(rows)}\n"
     )
-    harness.record_section(TITLE, body, path)
+    results.record_section(TITLE, body, path)
 
 
 def main(arguments: list[str] | None = None) -> None:

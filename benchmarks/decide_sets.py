@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import harness, scoreboard
+from benchmarks import harness, results, scoreboard
 from jaxact.cli import cache_compilations
 from jaxact.decide import SetRow, decide_set, read_instances, read_rows
 
@@ -103,7 +103,7 @@ def record(found: dict[str, Any], options: dict[str, Any], path: pathlib.Path) -
         "compilation. None contradicts the competition's verdicts, else there were no table. "
         f"{datetime.date.today().isoformat()}, {harness.machine()}.\n\n{table(found)}\n"
     )
-    harness.record_section(TITLE, body, path)
+    results.record_section(TITLE, body, path)
 
 
 def undecided(found: dict[str, Any]) -> list[str]:
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = {name: fresh.get(name) or stored(name, given.rows) for name in sets}
     print("\n".join((*undecided(found), table(found))))
     if not given.dry:
-        record(found, options, harness.RESULTS)
+        record(found, options, results.RESULTS)
 
 
 if __name__ == "__main__":

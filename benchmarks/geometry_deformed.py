@@ -1,19 +1,16 @@
 """exp_chi of a numeric signature against bisection on a quadrature, and against a closed form.
 
 The signature is t^1.5 without its closed forms. The peer is what one writes without a library:
-log_chi by Gauss-Legendre in log t (8 panels of 64 nodes), inverted by 70 bisections. Run with
-python -m benchmarks.geometry_deformed, which prints the ratios, or by benchmarks.run.
+log_chi by Gauss-Legendre in log t (8 panels of 64 nodes), inverted by 70 bisections.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import harness
 from benchmarks.harness import Benchmark
 
 Q = 1.5
@@ -107,17 +104,3 @@ def naive_exp(y: np.ndarray) -> np.ndarray:
         below = log(middle) < y
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.exp((low + high) / 2)
-
-
-def main() -> None:
-    """Print the ratios (peer / ours) with the error beside them."""
-    for benchmark in BENCHMARKS.values():
-        result = harness.measure(benchmark)
-        print(
-            json.dumps({"name": result.name, "ratio": result.ratio, "error": result.error}),
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,13 +2,11 @@
 
 The peer is what one writes without a library: each point's inverse pass with `solve`, its
 Jacobian by `jax.jacfwd` and the determinant by `slogdet`, vmapped and compiled, with the same
-closed inverse of the activation. `python -m benchmarks.geometry_density` runs the rows here.
+closed inverse of the activation.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from benchmarks import harness
 
-MU, DEPTH, POINTS = 0.4, 4, 100_000
+MU, DEPTH, POINTS = 0.4, 4, harness.size(100_000, 10_000)
 _AUTODIFF = "vmap(jacfwd of the inverse) + slogdet (jax)"
 
 
@@ -100,13 +98,3 @@ def make_peer(width: str, act: str) -> Callable[[], np.ndarray]:
             return np.asarray(compiled(x))
 
     return work
-
-
-def main() -> None:
-    """Measure the rows and print them; RESULTS.md is written by `benchmarks.run`."""
-    for benchmark in (BENCHMARK, *BENCHMARKS.values()):
-        print(json.dumps(dataclasses.asdict(harness.measure(benchmark))), flush=True)
-
-
-if __name__ == "__main__":
-    main()

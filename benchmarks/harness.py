@@ -30,12 +30,17 @@ from typing import Any
 import numpy as np
 
 _LAP = 0.1  # seconds of repeated calls, about
+QUICK = os.environ.get("JAXACT_QUICK") == "1"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-HEADER = (
-    "| benchmark | ours | peer | ours, CPU s | peer, CPU s | peer / ours | first call, s | "
-    "error | machine | date |\n|---|---|---|---|---|---|---|---|---|---|\n"
-)
+PEERS = {
+    "JAXACT_TORCH_PYTHON": ("torch", "to an interpreter that has it"),
+    "JAXACT_OPTIMISTIX_PYTHON": ("optimistix", "to an interpreter that has it"),
+    "JAXACT_RMT_PYTHON": ("freealg and scikit-rmt", "to an interpreter that has them"),
+    "JAXACT_AUTO_LIRPA": ("auto_LiRPA and torch", "to a checkout of it"),
+    "JAXACT_HFLAYERS": ("hflayers and torch", "to a checkout of it"),
+    "JAXACT_ABCROWN": ("alpha,beta-CROWN and torch", "to a checkout of it"),
+}
+"""An environment variable that says where a peer is -> what the peer needs, how it is set."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -64,9 +69,13 @@ class Benchmark:
         repetitions: of each side.
         python: interpreters of (ours, peer); this one by default.
         arguments: passed to both factories.
-        requires: an environment variable without which the comparison is skipped.
+        requires: an environment variable of `PEERS` without which the comparison is skipped.
+        imports: modules that the peer's interpreter must have, else it is skipped, too.
         peer_share: the part of the work that the peer does in a repetition; its times are divided
             by it. The peer's label says so where it is below 1.
+        flop: additions and multiplications of the matrix products in one call of ours, where
+            they are counted and are what the call consists of.
+        moved: bytes that one call of ours must read and write, likewise.
     """
 
     name: str
@@ -78,47 +87,65 @@ class Benchmark:
     python: tuple[str, str] = (sys.executable, sys.executable)
     arguments: tuple[str, ...] = ()
     requires: str | None = None
+    imports: tuple[str, ...] = ()
     peer_share: float = 1.0
+    flop: float | None = None
+    moved: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured; seconds are medians over the repetitions."""
+    """What was measured; seconds are medians over the repetitions.
+
+    Attributes:
+        ratio: peer's CPU seconds over ours.
+        ours_first_call: CPU seconds, with the compilation in it.
+        limit: seconds that this machine needs for the products or the traffic alone, over ours;
+            None where neither was counted.
+        quick: whether sizes and repetitions were those of a quick run.
+    """
 
     name: str
     ours: str
     peer: str
     ours_cpu: float
     peer_cpu: float
-    ours_wall: float
-    peer_wall: float
     ratio: float
     ours_first_call: float
-    peer_first_call: float
     error: float
-    repetitions: int
     machine: str
     date: str
-
-    def row(self) -> str:
-        """One line of the table in RESULTS.md."""
-        return (
-            f"| {self.name} | {self.ours} | {self.peer} | {self.ours_cpu:.3g} | "
-            f"{self.peer_cpu:.3g} | {self.ratio:.3g} | {self.ours_first_call:.2g} | "
-            f"{self.error:.1e} | {self.machine} | {self.date} |"
-        )
+    limit: float | None = None
+    quick: bool = False
+    ours_wall: float | None = None
+    peer_wall: float | None = None
+    peer_first_call: float | None = None
+    repetitions: int | None = None
 
 
-def measure(benchmark: Benchmark) -> Result:
-    """Run a benchmark: both children set up, then repetitions by turns, then the comparison."""
-    children = [
-        Child(benchmark.module, f"make_{side}", python, benchmark.arguments)
-        for side, python in zip(("ours", "peer"), benchmark.python, strict=True)
-    ]
+def size(full: int, quick: int) -> int:
+    """How much of something a benchmark takes: less of it in a quick run."""
+    return quick if QUICK else full
+
+
+def measure(benchmark: Benchmark, limits: Any = None) -> Result:
+    """Run a benchmark: both children set up, then repetitions by turns, then the comparison.
+
+    Args:
+        benchmark: what to run.
+        limits: a `benchmarks.limits.Limits`, to say how far ours is from them; or None.
+
+    Raises:
+        RuntimeError: if a side stops, or the sides' numbers cannot be compared.
+    """
+    repetitions = min(benchmark.repetitions, size(benchmark.repetitions, 2))
+    children: list[Child] = []
     try:
+        for side, python in zip(("ours", "peer"), benchmark.python, strict=True):
+            children.append(Child(benchmark.module, f"make_{side}", python, benchmark.arguments))
         first = [child.ask("setup") for child in children]
         laps: list[list[dict[str, float]]] = [[], []]
-        for lap in range(benchmark.repetitions):
+        for lap in range(repetitions):
             # The side that goes first changes every time.
             for side in (0, 1) if lap % 2 == 0 else (1, 0):
                 laps[side].append(children[side].ask("run"))
@@ -129,21 +156,26 @@ def measure(benchmark: Benchmark) -> Result:
     cpu = [statistics.median(lap["cpu"] for lap in side) for side in laps]
     wall = [statistics.median(lap["wall"] for lap in side) for side in laps]
     cpu[1], wall[1] = cpu[1] / benchmark.peer_share, wall[1] / benchmark.peer_share
+    error = (benchmark.error or relative_error)(*values)
+    if not np.isfinite(error):
+        raise RuntimeError("the two sides' numbers differ in shape or are not finite")
     return Result(
         name=benchmark.name,
         ours=benchmark.ours,
         peer=benchmark.peer,
         ours_cpu=cpu[0],
         peer_cpu=cpu[1],
-        ours_wall=wall[0],
-        peer_wall=wall[1],
         ratio=cpu[1] / max(cpu[0], 1e-12),
         ours_first_call=first[0]["cpu"],
-        peer_first_call=first[1]["cpu"],
-        error=(benchmark.error or relative_error)(*values),
-        repetitions=benchmark.repetitions,
+        error=error,
         machine=machine(),
         date=datetime.date.today().isoformat(),
+        limit=limits.share(benchmark, cpu[0]) if limits is not None else None,
+        quick=QUICK,
+        ours_wall=wall[0],
+        peer_wall=wall[1],
+        peer_first_call=first[1]["cpu"],
+        repetitions=repetitions,
     )
 
 
@@ -166,30 +198,6 @@ def machine() -> str:
     return f"{model}, {cores} cores"
 
 
-def record(result: Result, path: pathlib.Path = RESULTS) -> None:
-    """Put the result's row into the table, in place of an earlier row of the same name."""
-    text = path.read_text() if path.is_file() else "# Benchmarks\n\n" + HEADER
-    if HEADER not in text:
-        text = text.rstrip("\n") + "\n\n" + HEADER
-    kept = [line for line in text.splitlines() if not line.startswith(f"| {result.name} |")]
-    end = kept.index(HEADER.splitlines()[1], kept.index(HEADER.splitlines()[0]))
-    while end + 1 < len(kept) and kept[end + 1].startswith("|"):
-        end += 1  # the file holds other tables below
-    kept.insert(end + 1, result.row())
-    fresh = path.with_suffix(".new")
-    fresh.write_text("\n".join(kept) + "\n")
-    os.replace(fresh, path)
-
-
-def record_section(title: str, body: str, path: pathlib.Path = RESULTS) -> None:
-    """Write the section under a title ("## ..."), in place of an earlier one."""
-    before, _, rest = path.read_text().partition(title)
-    after = rest[rest.index("\n## ") :] if "\n## " in rest else ""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(before.rstrip("\n") + f"\n\n{title}\n\n{body}" + after)
-    os.replace(fresh, path)
-
-
 class Child:
     """One side, in its own process with one thread."""
 
@@ -209,7 +217,8 @@ class Child:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"a side of the benchmark stopped: {' '.join(self.process.args)}")  # pyright: ignore[reportArgumentType, reportCallIssue]
+            module, factory = self.process.args[3:5]  # pyright: ignore[reportIndexIssue]
+            raise RuntimeError(f"{factory} of {module} stopped, see its error above")
         return json.loads(answer)
 
     def close(self) -> None:

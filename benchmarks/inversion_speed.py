@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import Benchmark, size
 
-K, BATCH, FEW = 32, 64, 8
+K, BATCH, FEW = 32, size(64, 8), size(8, 4)
 RATE, TORCH_STEPS, ADAM_STEPS = 0.05, 310, 100
 CASES = {
     "gauss_newton_torch": ("GaussNewton", f"PyTorch Adam, {TORCH_STEPS} steps", "torch"),
@@ -43,6 +43,7 @@ def _benchmark(case: str) -> Benchmark:
         python=(sys.executable, os.environ.get(variable or "", sys.executable)),
         arguments=(case,),
         requires=variable,
+        imports=(kind,) if kind else (),
         repetitions=5,
     )
 
@@ -113,9 +114,3 @@ def _solve(case: str, solver: object) -> Callable[[], np.ndarray]:
         jax.vmap(lambda y, s: inversion.solve(posed.replace(y), solver, s[None]).latents[0])
     )
     return lambda: np.asarray(kernel(y, starts))
-
-
-if __name__ == "__main__":
-    from benchmarks.run import main
-
-    main([*BENCHMARKS, "--dry"])

@@ -1,9 +1,9 @@
 """Binary recall: 1,000 spins, 10,000 patterns, 256 probes with 20 % flipped, rectified n = 3.
 
-`python -m benchmarks.memory_binary` runs all comparisons, then says how far an asynchronous
-sweep is from the machine's arithmetic limit and what memory it takes. PyTorch is found through
-JAXACT_TORCH_PYTHON, an interpreter; without it its rows are skipped. The peers' sweeps would take
-minutes: a few of their 1,000 spins are timed and their times scaled, as the rows say.
+`python -m benchmarks.memory_binary` says how far an asynchronous sweep is from the machine's
+arithmetic limit and what memory it takes. PyTorch is found through JAXACT_TORCH_PYTHON, an
+interpreter. The peers' sweeps would take minutes: a few of their 1,000 spins are timed and their
+times scaled, as the rows say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks import harness
 from benchmarks.harness import Benchmark
 from benchmarks.peers import hopfield
 
-N, K, B = 1000, 10_000, 256
+N, K, B = 1000, harness.size(10_000, 2_000), harness.size(256, 64)
 SPINS = 4
 TORCH = "JAXACT_TORCH_PYTHON"
 ELEMENTWISE = 12  # operations per pattern and visit: 2 for h, 9 for F(h + 1) - F(h - 1), 1 dot
@@ -33,7 +33,7 @@ def _different(ours: np.ndarray, peer: np.ndarray) -> float:
 
 def _benchmark(name: str, what: str, peer: str, how: str, **options: Any) -> Benchmark:
     pythons = (sys.executable, os.environ.get(TORCH, sys.executable))
-    torch = {"requires": TORCH, "python": pythons} if "torch" in how else {}
+    torch = {"requires": TORCH, "imports": ("torch",), "python": pythons} if "torch" in how else {}
     return Benchmark(
         name=name, ours=what, peer=peer, module="benchmarks.memory_binary", arguments=(how,),
         **torch, **options,
@@ -170,19 +170,5 @@ def limit() -> dict[str, float]:
     }  # fmt: skip
 
 
-def main() -> None:
-    """Print one JSON line a comparison, then the limits."""
-    for benchmark in BENCHMARKS.values():
-        if benchmark.requires is not None and benchmark.requires not in os.environ:
-            print(f"skipped: {benchmark.name}: set {TORCH} to a Python that has PyTorch")
-            continue
-        r = harness.measure(benchmark)
-        print(json.dumps({
-            "name": r.name, "peer": r.peer, "peer / ours, CPU": round(r.ratio, 2),
-            "error": r.error, "ours, CPU s": r.ours_cpu, "peer, CPU s": r.peer_cpu,
-        }), flush=True)  # fmt: skip
-    print(json.dumps(limit()))
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(limit()))

@@ -22,7 +22,8 @@ from flax import nnx
 from jax.tree_util import Partial
 
 import jaxact
-from benchmarks.harness import ROOT, machine, record_section
+from benchmarks.harness import ROOT, machine
+from benchmarks.results import record_section
 from jaxact import io, memory, nets
 
 TITLE = "## Memory on digits"

@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import Benchmark, size
 
-N, K, B = 1000, 10_000, 256
+N, K, B = 1000, size(10_000, 2_000), size(256, 64)
 CASES = (
     ("recall", "torch"), ("recall", "hflayers"), ("retrieve", "hflayers"),
     ("attention", "torch"), ("attention", "hflayers"),
@@ -38,6 +38,8 @@ def _benchmark(case: str, peer: str) -> Benchmark:
         python=(sys.executable, os.environ.get("JAXACT_TORCH_PYTHON", sys.executable)),
         arguments=(case, peer),
         requires=_NEEDS[peer],
+        imports=("torch",),
+        flop=4.0 * N * K * B if case == "attention" else None,
     )
 
 
@@ -108,9 +110,3 @@ def _hflayers(X: object, q: object, beta: float, steps: int) -> Callable[[], obj
         normalize_pattern_projection_affine=False,
     ).eval()  # fmt: skip
     return lambda: layer((X[None], q[None], X[None]))[0]  # pyright: ignore
-
-
-if __name__ == "__main__":
-    from benchmarks.run import main
-
-    main([*BENCHMARKS, "--dry"])

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from rich.progress import track
 
-from benchmarks import harness
+from benchmarks import harness, results
 from jaxact import io
 from jaxact.cli import cache_compilations
 
@@ -228,7 +228,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def record(rows: list[dict[str, Any]], path: pathlib.Path = harness.RESULTS) -> None:
+def record(rows: list[dict[str, Any]], path: pathlib.Path = results.RESULTS) -> None:
     """Put the table into its section of RESULTS.md."""
     wrong = sum(map(contradiction, rows))
     text = path.read_text() if path.is_file() else "# Benchmarks\n"

@@ -5,10 +5,6 @@ writes without a theory: for every width one draw of random features in NumPy, o
 eigendecomposition of the smaller Gram matrix, and all ridge parameters from it. A single draw
 scatters about its mean, so the error is the median over the grid of the relative difference of
 the test errors, theory against one draw.
-
-    python -m benchmarks.spectra_data
-
-prints the comparison as one JSON line; `python -m benchmarks.run spectra_data` records it.
 """
 
 from __future__ import annotations
@@ -93,9 +89,3 @@ def _draw(rng: Any, n1: int, x: Any, y: Any, test_x: Any, test_y: Any) -> np.nda
     back = fresh.T @ basis if few else fresh.T @ features @ basis / m
     errors = [back @ (pulled / (values + g)[:, None]) - test_y for g in GAMMAS]
     return np.array([(e**2).sum() / len(test_y) for e in errors])
-
-
-if __name__ == "__main__":
-    from benchmarks import run
-
-    run.main(["spectra_data", "--dry"])

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import Benchmark, size
 
-SHARE, WIDTH, SIZE = 0.9, 1.0, 1000
+SHARE, WIDTH, SIZE = 0.9, 1.0, size(1000, 500)
 HEIGHTS = np.linspace(0.3, 6.0, 20) + 0.05j
 
 
@@ -31,7 +31,7 @@ BENCHMARKS = {
     "spectra_depth": Benchmark(
         name="density of a 10-layer network at 1,000 points, float64",
         ours="jaxact.spectra.density of a DeepLaw",
-        peer="one simulated network, n0 = n_l = m = 1,000 (NumPy)",
+        peer=f"one simulated network, n0 = n_l = m = {SIZE:,} (NumPy)",
         module="benchmarks.spectra_depth",
         error=distance,
         arguments=("simulation",),

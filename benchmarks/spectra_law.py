@@ -47,6 +47,7 @@ def _rmt(name: str, ours: str, peer: str, kind: str) -> Benchmark:
         python=(sys.executable, os.environ.get(RMT, sys.executable)),
         arguments=(kind,),
         requires=RMT,
+        imports=("skrmt",) if kind == "scikit_rmt" else ("freealg",),
     )
 
 

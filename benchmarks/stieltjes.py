@@ -12,20 +12,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import Benchmark, size
 
 LAW = ETA, ZETA, PHI, PSI = 1.0, 0.3, 0.5, 0.75
-POINTS = np.linspace(0.02, 6.0, 100_000) + 1e-6j
+POINTS = np.linspace(0.02, 6.0, size(100_000, 5_000)) + 1e-6j
 
 BENCHMARK = Benchmark(
-    name="Stieltjes transform, 100,000 points, float64",
+    name=f"Stieltjes transform, {len(POINTS):,} points, float64",
     ours="jaxact.spectra.stieltjes",
     peer=f"np.roots loop with branch selection (numpy {np.__version__})",
     module="benchmarks.stieltjes",
 )
 BENCHMARKS = {
     "stieltjes_float32": dataclasses.replace(
-        BENCHMARK, name="Stieltjes transform, 100,000 points, float32", arguments=("float32",)
+        BENCHMARK,
+        name=f"Stieltjes transform, {len(POINTS):,} points, float32",
+        arguments=("float32",),
     )
 }
 

@@ -92,6 +92,8 @@ def card(
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     cache_compilations()
     chosen = [resolve(text) for text in (*names, *(against or ()))]
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ("samples",), devices=devices) if devices[1:] else None
     console = Console()
     with spinner() as progress:
         task = progress.add_task("", total=None)
@@ -100,6 +102,7 @@ def card(
                 act,
                 seed=seed,
                 quick=quick,
+                mesh=mesh,
                 report=lambda stage, act=act: progress.update(
                     task, description=f"{act.name}: {stage}"
                 ),
@@ -161,6 +164,14 @@ def certify(
         pathlib.Path | None,
         typer.Option(metavar="CSV", help="Known verdicts of the set; a contradiction stops it."),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only every N-th instance of the set from the K-th on: one process each, the "
+            "same DIR; the command without it then merges.",
+        ),
+    ] = None,
 ) -> None:
     """Does a network keep a property? Bounds, attack and branch and bound; one or a whole set.
 
@@ -172,7 +183,7 @@ def certify(
 
     single = {"NET": network, "PROPERTY": prop}
     if instances is None:
-        foreign = {"--out": out, "--verdicts": verdicts}
+        foreign = {"--out": out, "--verdicts": verdicts, "--shard": shard}
         cli_certify.check_usage(single, foreign, "without --set")
     else:
         foreign = single | {"--counterexample": counterexample}
@@ -186,7 +197,7 @@ def certify(
             code = cli_certify.one(network, prop, counterexample, progress, options)
         else:
             options["timeout"] = math.inf if timeout is None else timeout
-            code = cli_certify.several(instances, out, verdicts, progress, options)
+            code = cli_certify.several(instances, out, verdicts, shard, progress, options)
     raise typer.Exit(code)
 
 

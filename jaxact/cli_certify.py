@@ -60,13 +60,19 @@ def one(
 
 
 def several(
-    instances: Any, out: Any, verdicts: Any, progress: Progress, options: dict[str, Any]
+    instances: Any,
+    out: Any,
+    verdicts: Any,
+    shard: str | None,
+    progress: Progress,
+    options: dict[str, Any],
 ) -> int:
     """Decide a set and print its table."""
     from jaxact.decide import Contradiction, decide_set
 
     console = Console()
     task = progress.add_task("", total=None)
+    part = None if shard is None else read_shard(shard)
 
     def report(index: int, of: int, instance: Any, status: Any) -> None:
         names = [pathlib.PurePath(p).name for p in (instance.network, instance.prop)]
@@ -75,7 +81,9 @@ def several(
         progress.update(task, description=escape(text))
 
     try:
-        rows = decide_set(instances, out=out, verdicts=verdicts, progress=report, **options)
+        rows = decide_set(
+            instances, out=out, verdicts=verdicts, progress=report, shard=part, **options
+        )
     except Contradiction as error:
         progress.stop()
         text = f"[red]contradiction:[/red] {escape(str(error))}"
@@ -83,8 +91,21 @@ def several(
         return 1
     progress.stop()
     _print_set(console, rows)
-    console.print(f"written: {out / 'results.csv'}, {out / 'results.jsonl'}", highlight=False)
+    files = ["results.csv", "results.jsonl"]
+    if part is not None:
+        files = [f"results-{part[0]}-of-{part[1]}.jsonl"]
+    written = ", ".join(str(out / file) for file in files)
+    merge = "" if part is None else " (the same command without --shard merges)"
+    console.print(f"written: {written}{merge}", highlight=False)
     return 0 if all(r.status in ("verified", "falsified") for r in rows) else 20
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """(k, n) of "k/n"."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise ValueError(f"--shard must be k/n, such as 1/4, got {text}")
+    return int(number), int(count)
 
 
 def _print_set(console: Console, rows: Any) -> None:

@@ -1,8 +1,15 @@
-"""Many inputs at once: vmap, shards over a mesh, chunks in a folder that a killed run resumes."""
+"""Many inputs at once: vmap, shards over a mesh, chunks in a folder that a killed run resumes.
+
+Functions that search or iterate over a batch take `mesh=` themselves: `bounds.certified_radius`,
+`attack`, `attack_radius` and `certified_margins`, `memory.retrieve` and `measure_recall`.
+Functions of one sample go through `sweep`: `bounds.crown` and the other bounds,
+`inversion.invert`, `spectra.simulate` over keys; `bounds.distortion` takes it as `over=`. What is
+one pass over arrays (`spectra.density`, `memory.gaps`, `geometry.exp_chi`) needs neither:
+computation follows the sharding of its arrays. `decide.decide_set` divides a list by `shard=`.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pathlib
@@ -12,11 +19,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxact.numerics import checks, files
 from jaxact.numerics.fingerprint import fingerprint
 from jaxact.numerics.pytrees import callable_pytree
+from jaxact.numerics.shards import host, on_every_device, sharded
 
 _MANIFEST = "sweep.json"
 _FOLDER_CHUNK = 1024
@@ -65,6 +73,15 @@ def sweep(
         Array([0., 1., 4., 9.], dtype=float32)
         >>> sweep(lambda x: x + 1, jnp.arange(5.0), chunk=2)
         array([1., 2., 3., 4., 5.], dtype=float32)
+
+        Certified bounds of a batch over all devices:
+
+        >>> from jaxact.bounds import Ball, crown
+        >>> net = lambda x: jnp.tanh(x) @ jnp.array([1.0, -2.0])
+        >>> mesh = jax.make_mesh((jax.device_count(),), ("samples",))
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> sweep(lambda v: crown(net, Ball(v, 0.1)).lower, x, mesh=mesh).shape
+        (3,)
     """
     if not callable(fn):
         raise TypeError(f"fn must be a function of one sample, got {fn!r}")
@@ -78,11 +95,8 @@ def sweep(
     if chunk is None:
         chunk = min(count, _FOLDER_CHUNK) if folder is not None else count
     checks.integer("chunk", chunk, 1)
-    kernel, width = _plain, chunk
     if mesh is not None:
-        width = -(-chunk // mesh.size) * mesh.size
-        call = jax.device_put(call, NamedSharding(mesh, PartitionSpec()))
-        kernel = functools.partial(_sharded, mesh=mesh)
+        call = on_every_device(call, mesh)
     store = None if folder is None else _Store(pathlib.Path(folder), call, inputs, chunk)
     parts = []
     for start in range(0, count, chunk):
@@ -90,9 +104,9 @@ def sweep(
         part = store.read(number) if store else None
         if part is None:
             # Short chunks repeat their last sample: one shape, one compilation.
-            rows = np.minimum(np.arange(start, start + width), stop - 1)
-            out = kernel(call, _place(inputs, rows, mesh))
-            part = jax.tree.map(lambda leaf, n=stop - start: _host(leaf)[:n], out)
+            rows = np.minimum(np.arange(start, start + chunk), stop - 1)
+            out = _batch(call, jax.tree.map(lambda leaf, r=rows: leaf[r], inputs), mesh)
+            part = jax.tree.map(lambda leaf, n=stop - start: leaf[:n], out)
             if store:
                 store.write(number, part)
         parts.append(part)
@@ -106,32 +120,10 @@ def _plain(fn: Any, inputs: Any) -> Any:
     return jax.vmap(fn)(inputs)
 
 
-@functools.partial(jax.jit, static_argnames="mesh")
-def _sharded(fn: Any, inputs: Any, *, mesh: Mesh) -> Any:
-    spec = PartitionSpec(mesh.axis_names)
-    # No device talks to another, so there is no replication to check; the check would refuse
-    # every loop in fn whose first value does not come from the data.
-    return jax.shard_map(
-        lambda f, x: jax.vmap(f)(x),
-        mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False,
-    )(fn, inputs)  # fmt: skip
-
-
-def _place(inputs: Any, rows: np.ndarray, mesh: Mesh | None) -> Any:
-    taken = jax.tree.map(lambda leaf: leaf[rows], inputs)
+def _batch(call: Any, inputs: Any, mesh: Mesh | None) -> Any:
     if mesh is None:
-        return taken
-    return jax.device_put(taken, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
-
-
-def _host(leaf: Any) -> Any:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        raise TypeError("fn must return arrays, not random keys, outside the plain form of sweep")
-    if jax.process_count() > 1 and not leaf.is_fully_addressable:
-        from jax.experimental import multihost_utils
-
-        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-    return np.asarray(leaf)
+        return jax.tree.map(host, _plain(call, inputs))
+    return sharded(_plain, (call, inputs), (False, True), mesh=mesh)
 
 
 def _count(inputs: Any) -> int:

@@ -62,6 +62,7 @@ def attack(
     steps: int = 40,
     restarts: int = 4,
     key: Any = None,
+    mesh: Any = None,
 ) -> Attack:
     """Search the ball for the input with the smallest margin, by projected gradient descent.
 
@@ -80,6 +81,7 @@ def attack(
         steps: gradient steps.
         restarts: number of starts.
         key: a typed key; `jax.random.key(0)` by default.
+        mesh: as in `certified_radius`.
 
     Returns:
         `Attack`, with a leading batch axis if x has one.
@@ -101,7 +103,10 @@ def attack(
     checks.non_negative("eps", eps)
     checks.shape("eps", eps, ())
     eps = jnp.asarray(eps, question.network.dtype)
-    return _attack(question, question.keys(key), eps, steps=steps, restarts=restarts)
+    return question.run(
+        _attack, question.keys(key), eps,
+        mesh=mesh, split=(True, False), steps=steps, restarts=restarts,
+    )  # fmt: skip
 
 
 def attack_radius(
@@ -118,6 +123,7 @@ def attack_radius(
     start: Any = 0.01,
     tolerance: Any = 1e-2,
     evaluations: int = 40,
+    mesh: Any = None,
 ) -> AttackRadius:
     """The smallest radius at which `attack` succeeds, by bracketing and bisection.
 
@@ -136,6 +142,7 @@ def attack_radius(
         start: the first radius tried, > 0.
         tolerance: stop when the bracket is this narrow, relative to its upper end.
         evaluations: the largest number of attacks.
+        mesh: as in `certified_radius`.
 
     Returns:
         `AttackRadius`, with a leading batch axis if x has one.
@@ -154,8 +161,9 @@ def attack_radius(
     _check_search(steps, restarts)
     dtype = question.network.dtype
     start, tolerance = check_search(start, tolerance, evaluations, dtype)
-    return _attack_radius(
-        question, question.keys(key), start, tolerance,
+    return question.run(
+        _attack_radius, question.keys(key), start, tolerance,
+        mesh=mesh, split=(True, False, False),
         steps=steps, restarts=restarts, limit=evaluations,
     )  # fmt: skip
 

@@ -37,7 +37,8 @@ def crown(f: Callable[..., Any], region: Any, spec: Any = None, *, sound: bool =
 
     Args:
         f: a function of one sample (no batch axis), or a `jaxact.tracing.Network`. The library
-            vmaps: `jax.vmap(lambda x: crown(f, Ball(x, eps), spec))(batch)`.
+            vmaps: `jax.vmap(lambda x: crown(f, Ball(x, eps), spec))(batch)`, or, over several
+            devices, `jaxact.sweep.sweep` of the same function and batch with `mesh=`.
         region: a `Ball` or a `Box` of the input's shape.
         spec: rows of linear forms of the flattened outputs, shape (rows, outputs), such as
             `margin_spec(label, classes)`; None for the outputs themselves.

@@ -98,7 +98,8 @@ def distortion(
         key: a typed key of the targets and the attacks; `jax.random.key(0)` by default.
         over: how a function of one sample is applied to all: over(fn, inputs). All at once by
             default; a long run takes `functools.partial(jaxact.sweep.sweep, chunk=8,
-            folder="run", progress=print)`, which shows progress and goes on after a kill.
+            folder="run", progress=print)`, which shows progress and goes on after a kill, and
+            `mesh=` in it, which takes all devices.
 
     Returns:
         `Distortion` of NumPy arrays. Not meant to be differentiated.

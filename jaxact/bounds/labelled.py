@@ -17,6 +17,7 @@ from jaxact.bounds.regions import NORMS, Ball, inner
 from jaxact.bounds.spec import check_labels, margin_spec
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
+from jaxact.numerics.shards import sharded
 from jaxact.tracing.graph import Network
 
 TARGETS = ("untargeted", "top2", "least", "random")
@@ -53,6 +54,21 @@ class Labelled:
             return one(dataclasses.replace(self, x=x, label=label, rival=rival), *keys)
 
         return jax.vmap(of)(self.x, self.label, self.rival, *keys)
+
+    def run(
+        self, kernel: Callable[..., T], *args: Any, mesh: Any, split: Any = (), **static: Any
+    ) -> T:
+        """`kernel(self, *args, **static)`, over the devices of a mesh if there is one.
+
+        `split` says which of the arguments hold samples, as in `sharded`.
+        """
+        if mesh is None:
+            return kernel(self, *args, **static)
+        if self.label.ndim == 0:
+            raise ValueError("label must have one axis of samples with a mesh, got one integer")
+        mine = dataclasses.replace(self, network=False, x=True, label=True, rival=True, clip=False)
+        out = sharded(kernel, (self, *args), (mine, *split), mesh=mesh, **static)
+        return jax.tree.map(jnp.asarray, out)
 
     @property
     def spec(self) -> Array:

@@ -46,6 +46,7 @@ def certified_radius(
     tolerance: Any = 1e-3,
     evaluations: int = 60,
     key: Any = None,
+    mesh: Any = None,
 ) -> Radius:
     """The largest eps for which it is proved that no input within eps of x changes the answer.
 
@@ -72,6 +73,9 @@ def certified_radius(
         tolerance: stop when the bracket is this narrow, relative to its upper end.
         evaluations: the largest number of passes of the method.
         key: a typed key for the "random" target; `jax.random.key(0)` by default.
+        mesh: a `jax.sharding.Mesh` over whose devices the samples of a batch are split; their
+            number need not divide, and each device stops when its own are done. With
+            `jax.distributed` every process makes the same call and gets the whole result.
 
     Returns:
         `Radius`: the largest eps that passed (0 where the margin at x is not positive), whether
@@ -94,7 +98,10 @@ def certified_radius(
     question.ball(0.0).check()
     dtype = question.network.dtype
     start, tolerance = check_search(start, tolerance, evaluations, dtype)
-    return _radius(question, start, tolerance, method=find_method(method), limit=evaluations)
+    return question.run(
+        _radius, start, tolerance,
+        mesh=mesh, split=(False, False), method=find_method(method), limit=evaluations,
+    )  # fmt: skip
 
 
 def check_search(start: Any, tolerance: Any, evaluations: int, dtype: Any) -> tuple[Array, Array]:

@@ -24,6 +24,7 @@ def certified_margins(
     norm: Any = jnp.inf,
     clip: Any = None,
     method: Any = "crown",
+    mesh: Any = None,
 ) -> Array:
     """Lower bounds of f_label - f_j, j != label ascending, over the ball of radius eps around x.
 
@@ -37,6 +38,7 @@ def certified_margins(
         norm: 1, 2 or `jnp.inf`.
         clip: None, or (low, high): the range of the input's entries (for `jnp.inf`).
         method: a name or a function, as in `certified_radius`.
+        mesh: as in `certified_radius`; not inside `jax.jit` or `jax.grad`.
 
     Returns:
         Shape (classes - 1,) or (batch, classes - 1). Differentiable in x, eps and traced weights.
@@ -54,8 +56,11 @@ def certified_margins(
     checks.non_negative("eps", eps)
     checks.shape("eps", eps, ())
     question.ball(0.0).check()
-    bound, eps = find_method(method), jnp.asarray(eps, question.network.dtype)
+    eps = jnp.asarray(eps, question.network.dtype)
+    return question.run(_margins, eps, mesh=mesh, split=(False,), bound=find_method(method))
 
+
+def _margins(question: Labelled, eps: Array, *, bound: Callable[..., Any]) -> Array:
     def one(sample: Labelled) -> Array:
         return bound(sample.network, sample.ball(eps), sample.spec).lower
 

@@ -33,6 +33,7 @@ class Sizes:
         probes: corrupted digits recalled at each corruption.
         inversions: digits inverted.
         restarts: starts of each inversion.
+        mesh: the devices that certify, recall and invert; None for one.
     """
 
     matrix: int = 400
@@ -43,6 +44,7 @@ class Sizes:
     probes: int = 64
     inversions: int = 24
     restarts: int = 8
+    mesh: Any = None
 
 
 QUICK = Sizes(
@@ -55,6 +57,7 @@ def measure(
     *,
     seed: int = 0,
     quick: bool = False,
+    mesh: Any = None,
     report: Callable[[str], None] = lambda stage: None,
 ) -> Card:
     """What all five lenses say about an activation, on scikit-learn's handwritten digits.
@@ -63,6 +66,8 @@ def measure(
         act: an activation, or any scalar JAX function.
         seed: of all randomness; the same seed gives the same card.
         quick: smaller sizes and fewer samples.
+        mesh: a `jax.sharding.Mesh` of this process's devices, over which digits that are
+            certified, attacked, recalled or inverted are split.
         report: called with a word on what is being done, for progress.
 
     Returns:
@@ -80,7 +85,7 @@ def measure(
     """
     checks.integer("seed", seed, 0)
     act = activation(act)
-    sizes = QUICK if quick else Sizes()
+    sizes = dataclasses.replace(QUICK if quick else Sizes(), mesh=mesh)
     start = time.perf_counter()
     keys = dict(zip(_STAGES, jax.random.split(jax.random.key(seed), len(_STAGES)), strict=True))
     report("reading the digits")
@@ -125,18 +130,22 @@ def _spectra(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section
 
 def _bounds(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
     return sections.bounds(
-        act, digits, key, widths=sizes.widths, test=sizes.test, epochs=sizes.epochs
-    )
+        act, digits, key,
+        widths=sizes.widths, test=sizes.test, epochs=sizes.epochs, mesh=sizes.mesh,
+    )  # fmt: skip
 
 
 def _memory(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
-    return sections.memory(act, digits, key, stored=sizes.stored, probes=sizes.probes)
+    return sections.memory(
+        act, digits, key, stored=sizes.stored, probes=sizes.probes, mesh=sizes.mesh
+    )
 
 
 def _inversion(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
     return sections.inversion(
-        act, digits, key, count=sizes.inversions, restarts=sizes.restarts, epochs=sizes.epochs
-    )
+        act, digits, key,
+        count=sizes.inversions, restarts=sizes.restarts, epochs=sizes.epochs, mesh=sizes.mesh,
+    )  # fmt: skip
 
 
 def _geometry(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:

@@ -36,6 +36,7 @@ def decide_set(
     progress: Callable[[int, int, Instance, Status | None], Any] | None = None,
     verdicts: str | os.PathLike[str] | None = None,
     name: str | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> list[SetRow]:
     r"""Decide every instance of a list; the same call after a kill goes on from there.
 
@@ -49,6 +50,11 @@ def decide_set(
     search's last checkpoint. Equal architectures compile once, and a network that many
     instances share is read once.
 
+    Several processes, on one machine or on many that share the folder, take a shard each:
+    shard=(k, n) decides every n-th instance from the k-th on and appends to
+    results-k-of-n.jsonl, so that no two processes write one file. The call without a shard
+    reads all of these, decides what is missing and writes results.csv: it is the merge.
+
     Args:
         path: the list, see `read_instances`; its paths are relative to its folder, and a file
             may be gzipped whether the list says .gz or not.
@@ -61,9 +67,10 @@ def decide_set(
             with the search's `Status` during it.
         verdicts: a CSV file with columns set, network, property, verdict (sat or unsat).
         name: of the set, in results.csv and among the verdicts; the list's folder by default.
+        shard: (k, n), 1 <= k <= n: this process decides only its part.
 
     Returns:
-        `SetRow` an instance, in the order of the list.
+        `SetRow` an instance, of the shard if there is one, in the order of the list.
 
     Raises:
         FileNotFoundError: if the list or the verdicts are not there.
@@ -81,11 +88,11 @@ def decide_set(
     check_options(method, timeout, sound=sound)
     checks.integer("restarts", restarts, 0)
     folder = checks.path("out", out)
-    listed = read_instances(path)
+    listed = _part(read_instances(path), shard)
     source = pathlib.Path(path).absolute()
     name = source.parent.name if name is None else name
     truth = files_of.read_verdicts(verdicts, name) if verdicts is not None else {}
-    run = _Run(source.parent, folder, method, sound=sound, restarts=restarts)
+    run = _Run(source.parent, folder, method, shard, sound=sound, restarts=restarts)
     rows: list[SetRow] = []
     try:
         for index, instance in enumerate(listed):
@@ -94,8 +101,21 @@ def decide_set(
             rows.append(row)
             files_of.confront(row, truth)
     finally:
-        files_of.write_results(run.out / "results.csv", name, rows)
+        if shard is None:
+            files_of.write_results(run.out / "results.csv", name, rows)
     return rows
+
+
+def _part(listed: list[Instance], shard: tuple[int, int] | None) -> list[Instance]:
+    """The shard's instances: neighbours in a list are alike, so every n-th one is a fair part."""
+    if shard is None:
+        return listed
+    number, count = shard
+    checks.integer("shard", number, 1)
+    checks.integer("shard", count, 1)
+    if number > count:
+        raise ValueError(f"shard must be (k, n) with k <= n, got {number}/{count}")
+    return listed[number - 1 :: count]
 
 
 def _reporter(progress: Any, *place: Any) -> Callable[[Status], Any] | None:
@@ -109,15 +129,21 @@ class _Run:
     """The folder's rows, the networks at hand, and one instance after the other."""
 
     def __init__(
-        self, base: pathlib.Path, out: pathlib.Path, method: str, *, sound: bool, restarts: int
-    ) -> None:
+        self, base: pathlib.Path, out: pathlib.Path, method: str,
+        shard: tuple[int, int] | None, *, sound: bool, restarts: int,
+    ) -> None:  # fmt: skip
         self.base, self.out = base, out
         self.method, self.sound, self.restarts = method, sound, restarts
         self.asked = method + ("+sound" if sound else "")
         self.networks: dict[pathlib.Path, tuple[io.OnnxNetwork, Any, int]] = {}
         out.mkdir(parents=True, exist_ok=True)
-        self.log = out / "results.jsonl"
-        self.known = {row.digest: row for row in files_of.read_rows(self.log)}
+        # What a process appends to, and its checkpoints, are its own.
+        self.suffix = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+        self.log = out / f"results{self.suffix}.jsonl"
+        self.known: dict[str, list[SetRow]] = {}
+        for log in sorted(out.glob("results*.jsonl")):
+            for row in files_of.read_rows(log):
+                self.known.setdefault(row.digest, []).append(row)
 
     def row(self, instance: Instance, limit: float, report: Any) -> SetRow:
         """The instance's row, from the folder or decided now."""
@@ -126,8 +152,8 @@ class _Run:
         try:
             files = [_existing(self.base, p) for p in (instance.network, instance.prop)]
             blank = dataclasses.replace(blank, digest=_digest(files))
-            before = self.known.get(blank.digest)
-            if before is not None and before.answers(limit, self.asked):
+            before = self._before(blank.digest, limit)
+            if before is not None:
                 return dataclasses.replace(before, network=instance.network, prop=instance.prop)
             row = self._decide(blank, files, report)
         except Exception as error:  # whatever it is, the other instances are to be decided
@@ -135,10 +161,15 @@ class _Run:
             row = dataclasses.replace(blank, message=f"{type(error).__name__}: {text}"[:500])
             row = dataclasses.replace(row, seconds=round(time.monotonic() - began, 4))
         row = dataclasses.replace(row, cpu=round(time.process_time() - cpu, 4))
-        self.known[row.digest] = row
+        self.known.setdefault(row.digest, []).append(row)
         files_of.append(self.log, row)
         shutil.rmtree(self._state(row), ignore_errors=True)
         return row
+
+    def _before(self, digest: str, limit: float) -> SetRow | None:
+        """The last row that answers, a decision before an unknown."""
+        rows = [r for r in reversed(self.known.get(digest, ())) if r.answers(limit, self.asked)]
+        return min(rows, key=lambda row: row.status == "unknown", default=None)
 
     def _decide(self, row: SetRow, files: list[pathlib.Path], report: Any) -> SetRow:
         began = time.monotonic()
@@ -166,7 +197,9 @@ class _Run:
         stems = [p.removesuffix(".gz").rsplit(".", 1)[0] for p in (row.network, row.prop)]
         stem = "_".join(pathlib.PurePath(s).name for s in stems)
         name = f"counterexamples/{stem}.counterexample"
-        if any(r.counterexample == name and r.digest != row.digest for r in self.known.values()):
+        others = (r for d, rows in self.known.items() if d != row.digest for r in rows)
+        # Other processes write here, too, and files of one name may lie in two folders.
+        if self.suffix or any(r.counterexample == name for r in others):
             name = f"counterexamples/{stem}-{row.digest}.counterexample"
         (self.out / "counterexamples").mkdir(exist_ok=True)
         io.write_counterexample(self.out / name, found.x, found.y)
@@ -185,7 +218,7 @@ class _Run:
         return sum(size for *_, size in self.networks.values())
 
     def _state(self, row: SetRow) -> pathlib.Path:
-        return self.out / "state" / f"{row.digest or 'none'}-{self.asked}"
+        return self.out / "state" / f"{row.digest or 'none'}-{self.asked}{self.suffix}"
 
 
 def _existing(base: pathlib.Path, path: str) -> pathlib.Path:

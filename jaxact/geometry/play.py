@@ -74,7 +74,8 @@ def play(
     A state whose leaves have a leading axis, from `jax.vmap(rules.init)`, is many games: of other
     composites, seeds or both, in one compiled run. A step's samples are drawn from (key, game,
     step), so a resumed game gives the same numbers as one that was never stopped. Games that
-    diverged stay where they were, the others go on.
+    diverged stay where they were, the others go on. Games whose state lies on several devices
+    (`jax.device_put(state, NamedSharding(mesh, PartitionSpec("games")))`) are played there.
 
     Args:
         rules: from `game`.

@@ -118,10 +118,11 @@ def invert(
         key: a typed key from `jax.random.key`; needed for random starts.
 
     Returns:
-        An `Inversion`. A batch of measurements is `jax.vmap(f)(ys, keys)` with
-        `f = lambda y, key: invert(g, y, latent=k, key=key)`, or `jaxact.sweep.sweep` of the same
-        function: over several devices, or in chunks. All lanes of a vmap run until the slowest
-        is done (a finished one keeps its values), those of a chunk until its own slowest.
+        An `Inversion`. A batch of measurements is `jaxact.sweep.sweep(f, (ys, keys))` with
+        `f = lambda s: invert(g, s[0], latent=k, key=s[1])`: with `mesh=` over several devices or
+        processes, with `folder=` in chunks that survive a kill. All lanes of a vmap run until
+        the slowest is done (a finished one keeps its values), those of a chunk or of a device
+        until its own slowest.
 
     Warns:
         ConvergenceWarning: if the best run did not converge (outside transformations).

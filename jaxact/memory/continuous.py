@@ -18,6 +18,7 @@ from jaxact.memory.interaction import Interaction, Reals, Scalar, anonymous, com
 from jaxact.memory.joint import JointEnergy, summed
 from jaxact.memory.store import contents
 from jaxact.numerics import checks
+from jaxact.numerics.shards import sharded
 
 MODES = ("cccp", "flow", "sphere")
 _CHUNK = 256
@@ -79,7 +80,7 @@ def _energy(pair: tuple[Memory, Array]) -> Array:
 
 def recall(
     patterns: Any, used: Any, probe: Reals, F: JointEnergy | Interaction, *,
-    mode: str, step: Scalar, max_sweeps: int, chunk: int | None,
+    mode: str, step: Scalar, max_sweeps: int, chunk: int | None, mesh: Any = None,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """The state, energies, steps and convergence that `retrieve` returns."""
     check_states("probe", patterns, probe, (1, 2))
@@ -93,12 +94,19 @@ def recall(
     if isinstance(F, Interaction):
         array, F = _on_sphere(array, F)
     memory, probes = _memory(array, probes, used, F)
+    check_batch(probes, mesh)
     single = probes.ndim == 1
     batch = probes[None] if single else probes
-    parts = -(-batch.shape[0] // int(chunk))
-    size = -(-batch.shape[0] // parts)  # even parts: little padding
+    share = -(-batch.shape[0] // (1 if mesh is None else mesh.size))
+    parts = -(-share // int(chunk))
+    size = -(-share // parts)  # even parts: little padding
     pace = jnp.asarray(step if mode == "flow" else 1.0, probes.dtype)
-    found = _recall(memory, batch, pace, mode=mode, max_sweeps=int(max_sweeps), chunk=size)
+    args, static = (memory, batch, pace), {"mode": mode, "max_sweeps": int(max_sweeps)}
+    if mesh is None:
+        found = _recall(*args, chunk=size, **static)
+    else:
+        found = sharded(_recall, args, (False, True, False), mesh=mesh, chunk=size, **static)
+        found = jax.tree.map(jnp.asarray, found)
     return jax.tree.map(lambda leaf: leaf[0], found) if single else found
 
 
@@ -212,6 +220,12 @@ def _memory(patterns: Array, state: Array, used: Any, F: JointEnergy) -> tuple[M
     bias = None if used is None else jnp.where(used, 0, lowest).astype(patterns.dtype)
     F = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(patterns.dtype), F)
     return Memory(patterns, bias, F), state
+
+
+def check_batch(probes: Any, mesh: Any) -> None:
+    """Refuse a mesh for one probe."""
+    if mesh is not None and np.ndim(probes) == 1:
+        raise ValueError(f"probe must be a batch (B, N) with a mesh, got shape {np.shape(probes)}")
 
 
 def check_states(name: str, patterns: Any, state: Any, ranks: tuple[int, ...] | None) -> None:

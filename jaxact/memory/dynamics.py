@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxact.activation import Activation
 from jaxact.memory import continuous
+from jaxact.memory.continuous import check_batch
 from jaxact.memory.interaction import (
     Interaction,
     Reals,
@@ -29,6 +30,7 @@ from jaxact.memory.rules import Rules, follow
 from jaxact.memory.store import Store, contents
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, pytree
+from jaxact.numerics.shards import sharded
 
 MODES = ("async", "sync", "cccp", "cccp+async")
 ORDERS = ("sequential", "random")
@@ -65,6 +67,7 @@ def retrieve(
     step: Scalar = 0.1,
     max_sweeps: int = 50,
     chunk: int | None = None,
+    mesh: Any = None,
 ) -> Retrieval:
     """Recall: run the dynamics from a probe until no spin wants to flip, or nothing moves.
 
@@ -107,6 +110,9 @@ def retrieve(
             in their number. Between sweeps the unfinished ones move together. 32 if None, which
             keep the overlaps of 10,000 patterns in a CPU's cache (a GPU wants more); 256 for
             real patterns, where a step is two matmuls.
+        mesh: a `jax.sharding.Mesh` over whose devices the probes of a batch are split; their
+            number need not divide, and each device stops when its own are done. With
+            `jax.distributed` every process makes the same call and gets the whole result.
 
     Returns:
         A `Retrieval`. For spins it is piecewise constant: all derivatives are zero. For real
@@ -145,25 +151,44 @@ def retrieve(
             raise TypeError("patterns must be real, not packed, for a joint energy or 'sphere'")
         return Retrieval(
             *continuous.recall(
-                array, used, probe, F, mode=mode, step=step, max_sweeps=max_sweeps, chunk=chunk
+                array,
+                used,
+                probe,
+                F,
+                mode=mode,
+                step=step,
+                max_sweeps=max_sweeps,
+                chunk=chunk,
+                mesh=mesh,
             )
         )
     chunk = _CHUNK if chunk is None else chunk
     check_run(array, F, mode, max_sweeps, chunk)
     _check_probe(array, probe, order, key)
     stored, probes = stored_and(array, probe)
+    check_batch(probes, mesh)
     single = probes.ndim == 1
-    found = run(
+    found = run_over(
+        mesh,
         stored,
         probes[None] if single else probes,
         anonymous(F.normalised(stored.N)),
         key if order == "random" else None,
+        used,
         mode=mode,
         max_sweeps=int(max_sweeps),
         chunk=int(chunk),
-        used=used,
     )
     return jax.tree.map(lambda leaf: leaf[0], found) if single else found
+
+
+def run_over(mesh: Any, stored: Packed, probes: Array, *rest: Any, **static: Any) -> Retrieval:
+    """`run`, each device of a mesh doing its share of the probes; without a mesh just `run`."""
+    if mesh is None:
+        return run(stored, probes, *rest, **static)
+    args = (stored, probes, *rest)
+    found = sharded(run, args, (False, True, *[False] * len(rest)), mesh=mesh, **static)
+    return jax.tree.map(jnp.asarray, found)
 
 
 @functools.partial(jax.jit, static_argnames=("mode", "max_sweeps", "chunk"))
@@ -172,11 +197,11 @@ def run(
     probes: Float[Array, "B N"],
     F: Interaction,
     key: Any,
+    used: Any = None,
     *,
     mode: str,
     max_sweeps: int,
     chunk: int,
-    used: Any = None,
 ) -> Retrieval:
     """`retrieve` on a checked batch and a normalised F."""
     probes, F = jax.lax.stop_gradient((probes, F))

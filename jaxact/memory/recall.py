@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxact.activation import Activation
-from jaxact.memory.dynamics import check_run, run
+from jaxact.memory.dynamics import Retrieval, check_run, run_over
 from jaxact.memory.interaction import (
     Interaction,
     Reals,
@@ -53,6 +53,7 @@ def measure_recall(
     mode: str = "async",
     max_sweeps: int = 50,
     chunk: int = 32,
+    mesh: Any = None,
 ) -> Recall:
     """Flip a fraction of the bits of stored patterns, retrieve, and compare.
 
@@ -66,6 +67,7 @@ def measure_recall(
         mode: as in `retrieve`.
         max_sweeps: as in `retrieve`.
         chunk: as in `retrieve`.
+        mesh: as in `retrieve`; the probes are split.
 
     Returns:
         A `Recall`. Piecewise constant: all derivatives are zero.
@@ -92,34 +94,28 @@ def measure_recall(
         stored, dtype = patterns, jnp.result_type(float)
     else:
         stored, dtype = packed(jnp.asarray(patterns)), floating(patterns).dtype
-    return _measure(
-        key,
-        stored,
-        anonymous(F.normalised(stored.N)),
-        jnp.asarray(flips, dtype),
-        probes=int(probes),
-        mode=mode,
-        max_sweeps=int(max_sweeps),
-        chunk=int(chunk),
-    )
+    target, start = _draw(key, stored, jnp.asarray(flips, dtype), probes=int(probes))
+    F = anonymous(F.normalised(stored.N))
+    static = {"mode": mode, "max_sweeps": int(max_sweeps), "chunk": int(chunk)}
+    return _averages(run_over(mesh, stored, start, F, None, **static), target)
 
 
-@functools.partial(jax.jit, static_argnames=("probes", "mode", "max_sweeps", "chunk"))
-def _measure(
-    key: Array, stored: Packed, F: Interaction, flips: Array,
-    *, probes: int, mode: str, max_sweeps: int, chunk: int,
-) -> Recall:  # fmt: skip
-    K, N = stored.shape
+@functools.partial(jax.jit, static_argnames="probes")
+def _draw(key: Array, stored: Packed, flips: Array, *, probes: int) -> tuple[Array, Array]:
+    """The patterns that the probes come from, and the probes."""
     choose, corrupt = jax.random.split(key)
-    which = jax.random.permutation(choose, K)[jnp.arange(probes) % K]
+    which = jax.random.permutation(choose, stored.shape[0])[jnp.arange(probes) % stored.shape[0]]
     target = chosen(stored, which, flips.dtype)
-    start = flipped(corrupt, target, flips)
-    found = run(stored, start, F, None, mode=mode, max_sweeps=max_sweeps, chunk=chunk)
+    return target, flipped(corrupt, target, flips)
+
+
+@jax.jit
+def _averages(found: Retrieval, target: Array) -> Recall:
     overlap = jnp.mean(found.state * target, axis=-1)
     right = jnp.all(found.state == target, axis=-1)
 
     def mean(values: Array) -> Array:
-        return jnp.mean(values.astype(flips.dtype))
+        return jnp.mean(values.astype(target.dtype))
 
     return Recall(
         exact=mean(right),

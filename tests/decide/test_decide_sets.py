@@ -384,6 +384,8 @@ def test_bad_usage_is_one_line(members, tmp_path, monkeypatch, capsys):
         ((), "NET must be given without --set"),
         (("a.onnx",), "PROPERTY must be given without --set"),
         (("a.onnx", "p", "--out", "o"), "--out must not be given without --set, got o"),
+        (("a.onnx", "p", "--shard", "1/2"), "--shard must not be given without --set, got 1/2"),
+        (("--set", file, *out, "--shard", "half"), "--shard must be k/n, such as 1/4, got half"),
         (("--set", file), "--out must be given with --set"),
         (("n", "--set", file, *out), "NET must not be given with --set, got n"),
         (("--set", file, *out, "--method", "magic"), "method must be one of 'auto', 'split'"),
@@ -446,3 +448,38 @@ def test_the_peers_table_compares_what_every_side_decides(shared):
     lines = decide_peer.table(rows).splitlines()
     assert lines[2] == "| 1_1 prop_3 | unsat | unsat | unsat | 12 | 5 | 0.25 | 3 | 48 | 4 |  |"
     assert lines[-1] == "| the 2 that all decide |  |  |  | 24 | 10 | 0.5 | 6 | 48 | 4 |  |"
+
+
+def test_shards_take_their_part_and_the_call_without_one_merges(
+    members, tmp_path, search, monkeypatch, capsys
+):
+    lines = [f"{n}.onnx,{p}.vnnlib,60" for n in "ab" for p in ("safe", "unsafe")]
+    file = listed(tmp_path / "s", members, *lines, lines[0])
+    out = tmp_path / "out"
+    options = {"out": out, "method": "split"}
+    parts = [decide.decide_set(file, shard=(k, 2), **options) for k in (1, 2)]
+    assert [[r.status for r in part] for part in parts] == [["verified"] * 3, ["falsified"] * 2]
+    assert len(search.calls) == 4  # the fifth line is the first one again
+    names = sorted(p.name for p in out.iterdir() if p.is_file())
+    assert names == ["results-1-of-2.jsonl", "results-2-of-2.jsonl"]
+    assert [len(decide.read_rows(out / name)) for name in names] == [2, 2]
+    assert len({r.counterexample for r in parts[1]}) == 2
+    search.calls.clear()
+    rows = decide.decide_set(file, **options)
+    assert rows[::2] == parts[0]
+    assert rows[1::2] == parts[1]
+    assert not search.calls
+    assert len((out / "results.csv").read_text().splitlines()) == 5
+    # Another number of processes goes on in the same folder, and an unknown does not hide a
+    # decision of another process.
+    late = dataclasses.replace(rows[0], status="unknown", asked="split", timed_out=False)
+    instances_files.append(out / "results.jsonl", late)
+    assert decide.decide_set(file, shard=(1, 3), **options) == [rows[0], rows[3]]
+    assert not search.calls
+    with pytest.raises(ValueError, match=r"shard must be \(k, n\) with k <= n, got 3/2"):
+        decide.decide_set(file, shard=(3, 2), **options)
+    certain = ("--set", str(file), "--out", str(out), "--method", "split", "--shard", "2/2")
+    code, text, _ = certify(monkeypatch, capsys, *certain)
+    assert code == 0
+    assert "without --shard merges" in " ".join(text.split())
+    assert not search.calls

@@ -10,7 +10,7 @@ import jaxact
 from jaxact import memory
 from jaxact.memory.dynamics import run
 from jaxact.memory.energy import _energy, _gaps_direct, _gaps_matmul
-from jaxact.memory.recall import _measure
+from jaxact.memory.recall import _averages, _draw
 
 GENERATOR = np.random.default_rng(0)
 PATTERNS = GENERATOR.choice([-1.0, 1.0], (12, 16)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_the_derivatives_of_what_is_piecewise_constant_are_zero():
 
 @pytest.mark.fast
 def test_data_and_theta_of_one_shape_compile_once():
-    kernels = (_energy, _gaps_matmul, _gaps_direct, run, _measure)
+    kernels = (_energy, _gaps_matmul, _gaps_direct, run, _draw, _averages)
 
     def calls(beta, sign, seed):
         patterns, probes = sign * PATTERNS, -sign * PROBES

@@ -31,6 +31,7 @@ def bounds(
     widths: tuple[int, ...],
     test: int,
     epochs: int,
+    mesh: Any = None,
 ) -> Section:
     """Train a network with these hidden widths, certify and attack `test` test digits."""
     keys = jax.random.split(key)
@@ -44,8 +45,8 @@ def bounds(
         key=keys[0],
     )
     x, y = jnp.asarray(digits.test_x[:test]), jnp.asarray(digits.test_y[:test])
-    certified = lens.certified_radius(model, x, y)
-    attacked = lens.attack_radius(model, x, y, key=keys[1])
+    certified = lens.certified_radius(model, x, y, mesh=mesh)
+    attacked = lens.attack_radius(model, x, y, key=keys[1], mesh=mesh)
     low, high = np.asarray(certified.radius), np.asarray(attacked.radius)
     certified_at = [float((low > e).mean()) for e in _EPS]
     attacked_at = [float((high > e).mean()) for e in _EPS]

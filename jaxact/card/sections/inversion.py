@@ -13,6 +13,7 @@ from jaxact.activation import Activation
 from jaxact.card.section import Section, Value
 from jaxact.io import Images
 from jaxact.nets import train_autoencoder
+from jaxact.sweep import sweep
 
 QUESTION = (
     "Can a decoder with this activation be inverted from half of its output, and is the answer "
@@ -22,8 +23,9 @@ _LATENT = 8
 
 
 def inversion(
-    act: Activation, digits: Images, key: Any, *, count: int, restarts: int, epochs: int
-) -> Section:
+    act: Activation, digits: Images, key: Any,
+    *, count: int, restarts: int, epochs: int, mesh: Any = None,
+) -> Section:  # fmt: skip
     """Train a decoder 8-64-64 on digits; invert it from the upper half, in range and held out."""
     keys = jax.random.split(key, 3)
     encoder, generator, fit = train_autoencoder(
@@ -33,7 +35,8 @@ def inversion(
     images = jnp.asarray(digits.test_x[:count])
     truth = jax.vmap(encoder)(images)
 
-    def solve(y: Any, prior: Any, key: Any) -> Any:
+    def solve(problem: tuple[Any, Any, Any]) -> Any:
+        y, prior, key = problem
         return lens.invert(
             generator, y, latent=_LATENT, operator=see, restarts=restarts, prior=prior, key=key
         )
@@ -42,7 +45,7 @@ def inversion(
     # one compiled batch: the decoder's own outputs first, then the held-out digits
     y = jax.vmap(see)(jnp.concatenate([made, images]))
     prior = jnp.repeat(jnp.asarray([0.0, 1e-2], y.dtype), count)
-    found = jax.jit(jax.vmap(solve))(y, prior, jax.random.split(keys[1], 2 * count))
+    found = sweep(solve, (y, prior, jax.random.split(keys[1], 2 * count)), mesh=mesh)
     inside, outside = (
         jax.tree.map(lambda a, s=s: np.asarray(a[s]), found)
         for s in (slice(0, count), slice(count, None))

@@ -20,7 +20,9 @@ QUESTION = (
 _FLIPS = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
-def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: int) -> Section:
+def memory(
+    act: Activation, digits: Images, key: Any, *, stored: int, probes: int, mesh: Any = None
+) -> Section:
     """Store binarised digits, equally many a class, and recall them at each corruption."""
     patterns = jnp.asarray(_binary(digits, stored))
     pixels = patterns.shape[1]
@@ -28,11 +30,13 @@ def memory(act: Activation, digits: Images, key: Any, *, stored: int, probes: in
     interaction = lens.from_activation(act).scaled(pixels**0.5)
     drawn, probed, shown, *keys = jax.random.split(key, len(_FLIPS) + 3)
     found = [
-        lens.measure_recall(k, patterns, interaction, flips=f, probes=probes)
+        lens.measure_recall(k, patterns, interaction, flips=f, probes=probes, mesh=mesh)
         for f, k in zip(_FLIPS, keys, strict=True)
     ]
     random = jax.random.rademacher(drawn, patterns.shape, patterns.dtype)
-    unrelated = lens.measure_recall(probed, random, interaction, flips=0.1, probes=probes)
+    unrelated = lens.measure_recall(
+        probed, random, interaction, flips=0.1, probes=probes, mesh=mesh
+    )
     overlap = [float(r.overlap) for r in found]
     exact = [float(r.exact) for r in found]
     capacity = float(lens.finite_capacity(pixels, interaction))
