@@ -1,4 +1,4 @@
-"""What the reference needs of griffe: an `Example:` of ours is its section of examples."""
+"""What the reference needs of griffe beyond what it reads off the sources itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ from typing import Any
 import griffe
 
 
-class Examples(griffe.Extension):
-    """Rename the heading, so that doctests are shown as code instead of as an admonition."""
+class Reference(griffe.Extension):
+    """Doctests are shown as code, and a function comes before the file of the same name."""
 
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Called once for each module, class, function and attribute."""
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Our `Example:` is griffe's section `Examples:`; else it would be an admonition."""
         if obj.docstring:
             obj.docstring.value = re.sub(
                 r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE
             )
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """`from jaxact.spectra.design import design` makes `jaxact.spectra.design` a function."""
+        lenses = [member for member in pkg.modules.values() if member.is_subpackage]
+        for lens in lenses:  # before anything is moved, each re-export finds its target
+            for member in lens.members.values():
+                if member.is_alias and str(member.target_path).startswith(pkg.path):
+                    _ = member.final_target
+        for lens in lenses:
+            for name, path in lens.imports.items():
+                file = lens.members.get(name)
+                if path == f"{lens.path}.{name}.{name}" and file and file.is_module:
+                    lens.set_member(name, griffe.Alias(name, file[name], parent=lens))
