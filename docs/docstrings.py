@@ -26,7 +26,11 @@ class Reference(griffe.Extension):
                 if member.is_alias and str(member.target_path).startswith(pkg.path):
                     _ = member.final_target
         for lens in lenses:
-            for name, path in lens.imports.items():
-                file = lens.members.get(name)
-                if path == f"{lens.path}.{name}.{name}" and file and file.is_module:
-                    lens.set_member(name, griffe.Alias(name, file[name], parent=lens))
+            hidden = {
+                name: pkg[path.removeprefix(f"{pkg.path}.")]
+                for name, path in lens.imports.items()
+                if path.endswith(f".{name}") and name in lens.modules
+            }
+            for name, target in hidden.items():
+                if not target.is_module:
+                    lens.set_member(name, griffe.Alias(name, target, parent=lens))
