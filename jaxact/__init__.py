@@ -16,6 +16,7 @@ from jaxact.activation import Moments as Moments
 from jaxact.activation import activation as activation
 from jaxact.catalog import get as get
 from jaxact.catalog import names as names
+from jaxact.citations import cite as cite
 
 if TYPE_CHECKING:
     from jaxact import bounds as bounds

@@ -22,7 +22,7 @@ LARGEST = 20_000_000
 
 @pytree(static=("fns",))
 class Layers:
-    """x -> W[m] f[m-1](... f[0](W[0] x + b[0]) ...) + b[m], on flattened arrays.
+    """`x -> W[m] f[m-1](... f[0](W[0] x + b[0]) ...) + b[m]`, on flattened arrays.
 
     Attributes:
         matrices: W[k], shape (width k + 1, width k); one more than there are activations.

@@ -62,7 +62,7 @@ def invert_intermediate(
 
     Args:
         stages: the generator in parts, first to last, each any JAX function or callable pytree:
-            G(z) = stages[-1](... stages[0](z)).
+            `G(z) = stages[-1](... stages[0](z))`.
         y: the measurements.
         latent: the latent's length or shape, or starts, as in `invert`.
         radius: r_1, r_2 ...: the balls' radii, > 0, at most len(stages) - 1 of them. The radius

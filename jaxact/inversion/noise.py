@@ -123,7 +123,7 @@ class L1Noise:
         >>> float(L1Noise(smoothing=3.0).misfit(jnp.array([4.0]), jnp.zeros(1)))
         2.0
 
-    Source: Wei et al. 2019 and Lei et al. 2019 use the l1 loss for generators.
+    Source: Lei et al. 2019 use the l1 loss for generators.
     """
 
     smoothing: Leaf = 1e-3
