@@ -82,8 +82,8 @@ def neuron_bounds(
         join_places(found.free.places), jnp.clip(jnp.concatenate(found.free.mu, axis=1), -6e4, 6e4),
         found.free.weights,
     )  # fmt: skip
-    kept = tuple(v.astype(s.dtype) for v, s in zip(kept, start, strict=True))
-    return last.bound.astype(dtype), last.size, kept
+    at, mu, weights = (v.astype(s.dtype) for v, s in zip(kept, start, strict=True))
+    return last.bound.astype(dtype), last.size, (at, mu, weights)
 
 
 class Root:
