@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxact.card.draw import DASHES, FAINT, INK, SERIES, svg
+from jaxact.card.draw import DASHES, FAINT, PAPER, SERIES, svg
 from jaxact.card.section import Card
+
+_LABELLED = {"-inf": 5, "-1": 22, "0": 28, "1": 34}
+"""Curves of the memorisation plot that are named, and where: no two names meet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,25 +100,22 @@ def memorisation(cards: Sequence[Card]) -> Plot | None:
     def draw(ax: Axes) -> None:
         data = drawn[0][1]
         gamma = np.asarray(data["gamma"], float)
-        for beta, error in data["training_error_of_beta"].items():
-            error = np.asarray(error, float)
-            ax.semilogx(gamma, error, color=FAINT, lw=0.9)
-            number = {"-inf": "−∞", "inf": "∞"}.get(beta, beta.replace("-", "−"))
-            # at the left end the curves lie far apart or together: name the outer two there
-            at = 2 if beta in ("-inf", "inf") else {"-1": 20, "0": 19, "1": 18}.get(beta, 19)
-            lift = 4 if beta == "-inf" else -9
-            if beta in ("-inf", "inf"):
-                ax.annotate(
-                    f"β = {number}", (gamma[at], error[at]), xytext=(0, lift),
-                    textcoords="offset points", fontsize=8, color=INK, alpha=0.75,
-                )  # fmt: skip
+        for error in data["training_error_of_beta"].values():
+            ax.semilogx(gamma, np.asarray(error, float), color=FAINT, lw=0.9)
+        for beta, at in _LABELLED.items():
+            error = data["training_error_of_beta"].get(beta)
+            if error is not None:
+                text = f"β = {beta}".replace("-", "−").replace("inf", "∞")
+                box = {"fc": PAPER, "ec": "none", "pad": 0.5}
+                place = (gamma[at], float(error[at]))
+                ax.annotate(text, place, ha="center", va="center", fontsize=7.5, bbox=box)
         for card, data, style in drawn:
             name = card.title + _beta(card)
             ax.semilogx(data["gamma"], data["training_error"], label=name, **style)
             dots: Any = {"color": style["color"], "ms": 5, "mfc": "none"}
             ax.plot(data["gamma_simulated"], data["training_error_simulated"], "o", **dots)
-        ax.set(xlabel="ridge / η", ylabel="training error", ylim=(0, 1.02), xlim=(1e-4, 10))
-        ax.legend(loc="lower right")
+        ax.set(xlabel="ridge / η", ylabel="training error", ylim=(0.2, 1), xlim=(1e-4, 10))
+        ax.legend(loc="upper left")
 
     words = (
         "Share of pure noise that ridge regression on the features leaves unexplained, against "

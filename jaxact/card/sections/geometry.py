@@ -44,7 +44,11 @@ def geometry(act: Activation, digits: Images, *, quick: bool) -> Section:
             "exact",
             None,
             f"beside it Kullback-Leibler, what exp is matched to: {reverse_kl:.4g}",
-            reason=reason if matched is None else "",
+            reason=""
+            if matched is not None
+            else "no signature"
+            if chi is None
+            else "infinite here",
         ),
         Value(
             "signature_at_one",
@@ -52,11 +56,11 @@ def geometry(act: Activation, digits: Images, *, quick: bool) -> Section:
             at_one,
             "the slope f' where f + k = 1, k = -inf f",
             kind="exact",
-            reason=why if at_one is None else "",
+            reason="no signature" if at_one is None else "",
         ),
     ]
     if not quick:
-        values.append(_identity(chi, why))
+        values.append(_identity(chi))
     values += _conditions(found)
     data = {} if chi is None else _curves(chi)
     return Section("geometry", QUESTION, tuple(values), data, reason)
@@ -102,7 +106,7 @@ def _conditions(found: Any) -> list[Value]:
     ]
 
 
-def _identity(chi: Any, why: str) -> Value:
+def _identity(chi: Any) -> Value:
     """The f-GAN's variational identity on a family of this signature, both sides apart."""
 
     def sides() -> tuple[float, float]:
@@ -110,7 +114,7 @@ def _identity(chi: Any, why: str) -> Value:
         both = lens.variational_identity(family, 0.3, -0.2)
         return float(both.supremum), float(both.bregman + both.offset)
 
-    found, failed = (None, why) if chi is None else attempt(sides)
+    found, failed = (None, "no signature") if chi is None else attempt(sides)
     return Value(
         "game_value",
         "value of the f-GAN game on its own family",

@@ -43,9 +43,13 @@ def spectra(act: Activation, digits: Images, key: Any, *, size: int, quick: bool
     first, second = jax.random.split(key)
     spectrum, drawn = _spectrum(law, act, first, eta, sizes)
     memory, curve = _memorisation(law, act, second, eta, sizes)
-    values = [*memory, _best_error(law, eta), *facts, *spectrum]
+    values = [*memory, *facts, *spectrum]
     if not quick:
-        values += [_depth(act), _on_digits(act, digits, jax.random.fold_in(key, 1))]
+        values += [
+            _best_error(law, eta),
+            _depth(act),
+            _on_digits(act, digits, jax.random.fold_in(key, 1)),
+        ]
     return Section("spectra", QUESTION, tuple(values), {**drawn, **curve})
 
 
