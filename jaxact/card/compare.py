@@ -92,19 +92,21 @@ def _clearly(first: Value, second: Value, sign: int) -> bool:
 
 
 def _sentence(one: Card, two: Card) -> str:
-    won: list[str] = []
-    lost: list[str] = []
+    won: list[tuple[float, str]] = []
+    lost: list[tuple[float, str]] = []
     ties = 0
     for lens in one.sections:
-        for name, pair in rows([one, two], lens):
-            if not name.better or any(v is None or not is_number(v.value) for v in pair):
+        for name, (mine, other) in rows([one, two], lens):
+            if not name.better or mine is None or other is None:
                 continue
-            winner = best(pair)
+            if not (is_number(mine.value) and is_number(other.value)):
+                continue
+            winner = best([mine, other])
             if winner is None:
                 ties += 1
                 continue
-            first, second = (format_value(v.value) for v in pair if v is not None)
-            (lost if winner else won).append(f"{name.label} ({first} against {second})")
+            values = f"({format_value(mine.value)} against {format_value(other.value)})"
+            (lost if winner else won).append((_gap(mine, other), f"{name.label} {values}"))
     if not won and not lost:
         return (
             f"{one.title} and {two.title} cannot be told apart: all {ties} numbers that can be "
@@ -119,7 +121,15 @@ def _sentence(one: Card, two: Card) -> str:
     return text + f"It gains nothing that is measured here, and pays with {_some(lost)}."
 
 
-def _some(names: list[str]) -> str:
+def _gap(one: Value, two: Value) -> float:
+    """The difference as a share of the larger one: what orders the words."""
+    first, second = float(one.value or 0), float(two.value or 0)
+    return abs(first - second) / max(abs(first), abs(second))
+
+
+def _some(found: list[tuple[float, str]]) -> str:
+    """The largest differences first."""
+    names = [name for _, name in sorted(found, key=lambda pair: -pair[0])]
     shown, more = names[:_SHOWN], len(names) - _SHOWN
     if more > 0:
         return ", ".join(shown) + f" and {more} more"

@@ -182,13 +182,18 @@ def _side_by_side(cards: Sequence[Card], lens: str) -> str:
     body, behind = "", ""
     for name, values in found:
         winner = best(values)
-        cells = "".join(_cell(v, better=i == winner) for i, v in enumerate(values))
+        named = list(zip(cards, values, strict=True))
+        cells = "".join(_cell(c, v, better=i == winner) for i, (c, v) in enumerate(named))
         note = name.meaning + (f" ({name.unit})" if name.unit else "")
-        body += f'<tr><th scope="row">{escape(name.label)}{_small(note)}</th>{cells}</tr>'
-        words = "".join(f'<td class="trust">{"" if v is None else _trust(v)}</td>' for v in values)
-        behind += f'<tr><th scope="row">{escape(name.label)}</th>{words}</tr>'
-    titles = "".join(f'<th scope="col">{escape(c.title)}</th>' for c in cards)
-    head = f"<thead><tr><td></td>{titles}</tr></thead>"
+        body += _row(name.label, note, cells)
+        words = (
+            f'<td role="cell" class="trust" data-name="{escape(c.title)}">'
+            f"{'' if v is None else _trust(v)}</td>"
+            for c, v in named
+        )
+        behind += _row(name.label, "", "".join(words))
+    titles = "".join(f'<th scope="col" role="columnheader">{escape(c.title)}</th>' for c in cards)
+    head = f'<thead role="rowgroup"><tr role="row"><td role="cell"></td>{titles}</tr></thead>'
     return (
         f"{_scroll(lens + ': the numbers', head, body)}"
         "<details><summary>What stands behind these numbers</summary>"
@@ -196,19 +201,27 @@ def _side_by_side(cards: Sequence[Card], lens: str) -> str:
     )
 
 
-def _scroll(label: str, head: str, body: str) -> str:
-    """A table that scrolls inside itself on a narrow screen, with the keyboard too."""
+def _row(label: str, note: str, cells: str) -> str:
     return (
-        f'<div class="scroll against" tabindex="0" role="region" aria-label="{escape(label)}">'
-        f"<table>{head}<tbody>{body}</tbody></table></div>"
+        f'<tr role="row"><th scope="row" role="rowheader">{escape(label)}{_small(note)}</th>'
+        f"{cells}</tr>"
     )
 
 
-def _cell(value: Value | None, *, better: bool) -> str:
+def _scroll(label: str, head: str, body: str) -> str:
+    """A table that scrolls inside itself where it is too wide, with the keyboard too."""
+    return (
+        f'<div class="scroll against" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table role="table">{head}<tbody role="rowgroup">{body}</tbody></table></div>'
+    )
+
+
+def _cell(card: Card, value: Value | None, *, better: bool) -> str:
+    named = f'role="cell" data-name="{escape(card.title)}"'
     if value is None:
-        return '<td class="num">–</td>'
+        return f'<td {named} class="num">–</td>'
     mark = '<span class="mark">✓ better</span>' if better else ""
-    return f'<td class="num{" better" if better else ""}">{_number(value)} {mark}</td>'
+    return f'<td {named} class="num{" better" if better else ""}">{_number(value)} {mark}</td>'
 
 
 def _number(value: Value) -> str:

@@ -33,15 +33,17 @@ def inversion(
     encoder, generator, fit = train_autoencoder(
         digits.x, latent=_LATENT, act=act, test=digits.test_x, epochs=epochs, key=keys[0]
     )
+    known = number(fit.test_accuracy)
     explained = Value(
         "decoder",
         "variance of digits the decoder explains",
-        number(fit.test_accuracy),
+        known,
         f"with {_LATENT} latents: the network that is inverted here",
         "share of the variance of held-out digits",
         "measured",
         trust="one training run",
         better="higher",
+        reason="" if known is not None else "the decoder's outputs are not finite",
     )
     high = digits.x.shape[1] // 2
     see = lens.mask(np.arange(digits.x.shape[1])[:, None] < high + np.zeros(digits.x.shape[2]))

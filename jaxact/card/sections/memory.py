@@ -89,7 +89,6 @@ def _capacity(made: Any, size: int, key: Any, memories: int) -> list[Value]:
             "relu's F is the rectified square, the classical Hopfield network's",
             "",
             "exact",
-            better="higher",
             reason="" if capacity is not None else "there is no capacity",
         ),
         Value(
