@@ -33,7 +33,15 @@ def best(values: Sequence[Value | None]) -> int | None:
 
 
 def tradeoffs(cards: Sequence[Card]) -> list[str]:
-    """A sentence for each card after the first: where the first is better, and where it pays."""
+    """A sentence for each card after the first: where the first is better, and where it pays.
+
+    Args:
+        cards: any number; a value counts as better as `best` says.
+
+    Example:
+        >>> tradeoffs([])
+        []
+    """
     return [_sentence(cards[0], other) for other in cards[1:]]
 
 

@@ -50,6 +50,13 @@ def load(path: str | os.PathLike[str]) -> list[Card]:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a card.json of this version; it says where it differs.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "card.json"
+        >>> _ = file.write_text(json.dumps(dump([])))
+        >>> load(file)
+        []
     """
     file = pathlib.Path(path)
     try:
@@ -69,7 +76,12 @@ def load(path: str | os.PathLike[str]) -> list[Card]:
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of card.json, as it is shipped beside this module."""
+    """The JSON Schema (draft 2020-12) of card.json, as it is shipped beside this module.
+
+    Example:
+        >>> schema()["properties"]["schema"]["const"]
+        2
+    """
     file = importlib.resources.files("jaxact.card") / "card.schema.json"
     return json.loads(file.read_text(encoding="utf-8"))
 

@@ -16,7 +16,7 @@ _PLOTS = {
     "spectra": (plots.eigenvalues, plots.memorisation),
     "bounds": (plots.accuracy, plots.relaxation),
     "memory": (plots.recall,),
-    "inversion": (),
+    "inversion": (plots.calibration,),
     "geometry": (plots.divergence_curve, plots.signature_curve),
 }
 _PICTURES = {

@@ -216,6 +216,27 @@ def recall(cards: Sequence[Card]) -> Plot | None:
     return Plot("Recall", words, svg(draw, "recall", words))
 
 
+def calibration(cards: Sequence[Card]) -> Plot | None:
+    """How many hidden pixels lie in their bands, against how many should."""
+    drawn = _drawn(cards, "inversion", "covered")
+    if not drawn:
+        return None
+
+    def draw(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=FAINT, lw=1, label="honest")
+        for card, data, style in drawn:
+            ax.plot(data["level"], data["covered"], label=card.title, **style)
+        ax.set(xlabel="level of the band", ylabel="share of hidden pixels inside",
+               xlim=(0, 1), ylim=(0, 1.02))  # fmt: skip
+        ax.legend(loc="upper left")
+
+    words = (
+        "Is the uncertainty honest? How many hidden pixels lie in the posterior's band of each "
+        "level: on the grey line as many as should; below it the posterior is too sure."
+    )
+    return Plot("Calibration", words, svg(draw, "calibration", words))
+
+
 def signature_curve(cards: Sequence[Card]) -> Plot | None:
     """The signature chi of each activation that has one."""
     drawn = _drawn(cards, "geometry", "chi")

@@ -105,7 +105,7 @@ def test_a_measured_card_keeps_the_schema_and_its_page_comes_back_from_the_file(
     file.write_text(json.dumps(payload))
     text = write_html(load(file))
     check_page(text)
-    assert text.count("<svg") == 6
+    assert text.count("<svg") == 7
     assert text.count("<img") == 7
 
 

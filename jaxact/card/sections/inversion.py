@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ _LATENT = 8
 _NOISE = 0.1
 _SHOWN = 8
 _PROVED = 12
+_LEVELS = np.linspace(0.1, 0.99, 24)
 _HALF = "upper half of the image seen"
 
 
@@ -57,14 +59,18 @@ def inversion(
         jax.vmap(lambda z: lens.laplace(generator, z, noise=_NOISE, operator=see).variance)
     )
     deviation = np.sqrt(np.asarray(posterior(outside.latent), float))
+    scores = _scores(np.asarray(images), np.asarray(outside.output), deviation, high)
     values = (
         *_recovered(inside, np.asarray(truth), restarts),
         _unique(generator, see, truth[:_PROVED]),
-        *_held_out(np.asarray(images), np.asarray(outside.output), deviation, high),
+        *_held_out(np.asarray(images), np.asarray(outside.output), scores, high),
         explained,
     )
     drawn = _pictures(np.asarray(images), np.asarray(outside.output), deviation, high)
-    return Section("inversion", QUESTION, values, {"pictures": drawn})
+    bands = [NormalDist().inv_cdf((1 + level) / 2) for level in _LEVELS]
+    covered = [float((scores <= band).mean()) for band in bands]
+    data = {"level": _LEVELS, "covered": covered, "pictures": drawn}
+    return Section("inversion", QUESTION, values, data)
 
 
 def _invert(
@@ -157,13 +163,16 @@ def _unique(generator: Any, see: Any, latents: Any) -> Value:
     )
 
 
-def _held_out(
-    images: np.ndarray, output: np.ndarray, deviation: np.ndarray, high: int
-) -> list[Value]:
+def _scores(images: np.ndarray, output: np.ndarray, deviation: np.ndarray, high: int) -> np.ndarray:
+    """Errors of the hidden pixels in units of their predicted deviation, (n, rows, columns)."""
+    wrong = np.abs(images[:, high:] - output[:, high:])
+    return wrong / np.sqrt(deviation[:, high:] ** 2 + _NOISE**2)
+
+
+def _held_out(images: np.ndarray, output: np.ndarray, scores: np.ndarray, high: int) -> list[Value]:
     wrong = images[:, high:] - output[:, high:]
     each = np.sqrt((wrong**2).mean((1, 2)))
-    band = 1.96 * np.sqrt(deviation[:, high:] ** 2 + _NOISE**2)
-    covered = (np.abs(wrong) <= band).mean((1, 2))
+    covered = (scores <= 1.96).mean((1, 2))
     return [
         Value(
             "hidden_error",
