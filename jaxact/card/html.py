@@ -6,7 +6,7 @@ import importlib.resources
 from collections.abc import Sequence
 from html import escape
 
-from jaxact.card import plots
+from jaxact.card import plots, plots_lenses
 from jaxact.card.compare import best, format_error, format_value, is_number, rows, tradeoffs
 from jaxact.card.draw import strip
 from jaxact.card.section import KINDS, Card, Value
@@ -15,9 +15,9 @@ from jaxact.card.terminal import TITLES
 _PLOTS = {
     "spectra": (plots.eigenvalues, plots.memorisation),
     "bounds": (plots.accuracy, plots.relaxation),
-    "memory": (plots.recall,),
-    "inversion": (plots.calibration,),
-    "geometry": (plots.divergence_curve, plots.signature_curve),
+    "memory": (plots_lenses.recall,),
+    "inversion": (plots_lenses.calibration,),
+    "geometry": (plots_lenses.divergence_curve, plots_lenses.signature_curve),
 }
 _PICTURES = {
     "memory": ("Digits recalled", "A tenth of the pixels is flipped, then the memory runs."),

@@ -16,7 +16,7 @@ import jaxact
 from jaxact.activation import Activation, activation
 from jaxact.card import sections
 from jaxact.card.data import load_images
-from jaxact.card.section import Card, Section, round_to
+from jaxact.card.section import Card, Section, round_to, settled
 from jaxact.io import Images
 from jaxact.numerics import checks, double
 
@@ -156,7 +156,7 @@ def _run(
     key: Any,
 ) -> Section:
     report(words)
-    return build(act, digits, sizes, key)
+    return settled(build(act, digits, sizes, key))
 
 
 _ORDER = ("spectra", "bounds", "memory", "inversion", "geometry")

@@ -119,6 +119,18 @@ def attempt(fn: Callable[..., R], *args: Any, **kwargs: Any) -> tuple[R | None, 
         return None, lines[0] if lines else type(error).__name__
 
 
+def settled(section: Section) -> Section:
+    """The section with a reason beside every value that does not exist or is not finite."""
+
+    def settle(value: Value) -> Value:
+        kept = number(value.value) if isinstance(value.value, float) else value.value
+        error = None if value.error is None or kept is None else number(value.error)
+        reason = value.reason or "not finite here" if kept is None else ""
+        return dataclasses.replace(value, value=kept, error=error, reason=reason)
+
+    return dataclasses.replace(section, values=tuple(settle(v) for v in section.values))
+
+
 def number(value: Any) -> float | None:
     """A float, or None where it is not finite: a card has no NaN."""
     value = float(value)

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxact.card.compare import best, format_error, format_value, rows, tradeoffs
-from jaxact.card.section import Value, round_to, share
+from jaxact.card.section import Section, Value, round_to, settled, share
 
 pytestmark = pytest.mark.fast
 
@@ -68,3 +68,12 @@ def test_numbers_are_written_as_a_person_does():
     hit, error = share([True] * 24)
     assert hit == 1
     assert 0.02 < error < 0.06  # not 0: 24 of 24 is not certainty
+
+
+def test_a_value_that_is_not_finite_is_none_with_a_reason():
+    made = settled(Section("memory", "?", (_value(float("nan"), error=0.1), _value(None))))
+    assert [v.value for v in made.values] == [None, None]
+    assert [v.error for v in made.values] == [None, None]
+    assert [v.reason for v in made.values] == ["not finite here"] * 2
+    kept = settled(Section("memory", "?", (_value(1.0, error=float("inf")),))).values[0]
+    assert (kept.value, kept.error, kept.reason) == (1.0, None, "")

@@ -34,6 +34,9 @@ def spectra(act: Activation, digits: Images, key: Any, *, size: int, quick: bool
     found = lens.moments(act)
     mean, eta, zeta = (float(v) for v in (found.mean, found.eta, found.zeta))
     facts = _moments(mean, eta, zeta)
+    if not np.isfinite([mean, eta, zeta]).all():
+        reason = "f grows too fast: its features have no finite variance in float64"
+        return Section("spectra", QUESTION, tuple(facts), reason=reason)
     if not eta > _LINEAR * (1 + mean**2):
         reason = "f is constant on Gaussian input: its features carry nothing"
         return Section("spectra", QUESTION, tuple(facts), reason=reason)
@@ -54,7 +57,7 @@ def spectra(act: Activation, digits: Images, key: Any, *, size: int, quick: bool
 
 
 def _moments(mean: float, eta: float, zeta: float) -> list[Value]:
-    part = zeta / eta if eta > 0 else 0.0
+    part = zeta / eta if 0 < eta < math.inf else 0.0
     nonlinear = _LINEAR < part < 1 - _LINEAR
     beta = math.log10(eta / zeta - 1) if nonlinear else None
     why = "minus infinity: f is linear" if part > 0.5 else "plus infinity: f has no linear part"
