@@ -98,5 +98,5 @@ def strip(batch: Sequence[Any], colours: str) -> str:
         left = i * (width + gap)
         canvas[:, left : left + width] = shade(picture)
     buffer = io.BytesIO()
-    image.imsave(buffer, canvas, format="png", metadata={"Software": None})
+    image.imsave(buffer, canvas, format="png", metadata={"Software": "jaxact"})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

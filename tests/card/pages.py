@@ -57,7 +57,7 @@ const frame = document.createElement("iframe");
 frame.width = 375; frame.height = 800; frame.srcdoc = PAGE;
 frame.onload = () => {
   const page = frame.contentDocument, root = page.documentElement;
-  const inner = e => e.closest(".scroll, nav ul, .skip, thead");
+  const inner = e => e.closest(".scroll, nav ul, .skip, thead") || e.ownerSVGElement;
   const wide = [...page.body.querySelectorAll("*")].filter(
     e => !inner(e) && e.getBoundingClientRect().right > 375.5).map(e => e.tagName);
   out.textContent = JSON.stringify({
