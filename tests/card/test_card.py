@@ -127,7 +127,7 @@ def test_a_step_gets_answers_or_reasons():
 
 CUSTOM = """
 import jax.numpy as jnp
-# not bounded, not monotone, not smooth, not even named
+# not bounded above, not monotone, not smooth, not even named
 weird = lambda x: x * jnp.sin(2 * x) + jnp.abs(x - 1)
 """
 
@@ -149,7 +149,7 @@ def test_a_users_own_file_through_the_command_line(tmp_path):
     assert card.name == "weird"
     assert card.setting["quick"] is True
     assert [round(k, 6) for k in card.kinks] == [1.0]
-    assert card["geometry"]["bounded_below"] is False
+    assert card["geometry"]["monotone"] is False
     check_page((tmp_path / "card" / "card.html").read_text(encoding="utf-8"))
     assert sorted(os.listdir(tmp_path / "card")) == ["card.html", "card.json"]
 
