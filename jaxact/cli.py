@@ -77,8 +77,14 @@ def card(
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for card.json and card.html.")
     ] = pathlib.Path("card"),
+    data: Annotated[
+        str, typer.Option(help="digits (embedded), mnist, or an npz file of images and labels.")
+    ] = "digits",
     seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes, fewer samples.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", envvar="JAXACT_QUICK", help="Smaller sizes, fewer samples."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print card.json instead of the table.")
     ] = False,
@@ -97,22 +103,18 @@ def card(
     console = Console()
     with spinner() as progress:
         task = progress.add_task("", total=None)
-        cards = [
-            measure(
-                act,
-                seed=seed,
-                quick=quick,
-                mesh=mesh,
-                report=lambda stage, act=act: progress.update(
-                    task, description=f"{act.name}: {stage}"
-                ),
-            )
-            for act in chosen
-        ]
+        cards = []
+        for i, act in enumerate(chosen, 1):
+            place = f" ({i} of {len(chosen)})" if len(chosen) > 1 else ""
+
+            def report(stage: str, head: str = act.name + place) -> None:
+                progress.update(task, description=f"{head}: {stage}")
+
+            cards.append(measure(act, data=data, seed=seed, quick=quick, mesh=mesh, report=report))
         progress.update(task, description="drawing the page")
         out.mkdir(parents=True, exist_ok=True)
         payload = dump(cards)
-        files.write_text(out / "card.json", json.dumps(payload, indent=1))
+        files.write_text(out / "card.json", json.dumps(payload, indent=1, allow_nan=False))
         files.write_text(out / "card.html", write_html(cards))
     if as_json:
         sys.stdout.write(json.dumps(payload) + "\n")

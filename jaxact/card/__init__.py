@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jaxact.card.measure import dump as dump
+from jaxact.card.compare import tradeoffs as tradeoffs
+from jaxact.card.files import dump as dump
+from jaxact.card.files import load as load
+from jaxact.card.files import schema as schema
 from jaxact.card.measure import measure as measure
 from jaxact.card.resolve import resolve as resolve
 from jaxact.card.section import Card as Card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 import jaxact
 from jaxact.activation import Activation, activation
 from jaxact.card import sections
-from jaxact.card.section import SCHEMA, Card, Section, round_to
-from jaxact.io import Images, load_digits
+from jaxact.card.data import load_images
+from jaxact.card.section import Card, Section, round_to, settled
+from jaxact.io import Images
 from jaxact.numerics import checks, double
 
 
@@ -25,47 +26,55 @@ class Sizes:
     """How much work a card is.
 
     Attributes:
+        quick: whether numbers that take long to compile are left out.
         matrix: inputs n0 of the simulated random layer.
         widths: hidden layers of the classifier.
         test: test digits that get a certified radius.
+        decided: test digits that are searched completely.
         epochs: passes of the classifier and of the decoder over the training digits.
-        stored: digits in the memory.
         probes: corrupted digits recalled at each corruption.
+        memories: simulated memories beside the capacity.
         inversions: digits inverted.
         restarts: starts of each inversion.
         mesh: the devices that certify, recall and invert; None for one.
     """
 
+    quick: bool = False
     matrix: int = 400
     widths: tuple[int, ...] = (48, 48)
     test: int = 100
+    decided: int = 16
     epochs: int = 40
-    stored: int = 20
-    probes: int = 64
+    probes: int = 120
+    memories: int = 32
     inversions: int = 24
     restarts: int = 8
     mesh: Any = None
 
 
 QUICK = Sizes(
-    matrix=200, widths=(48,), test=24, epochs=15, stored=20, probes=32, inversions=8, restarts=4
-)
+    quick=True, matrix=200, widths=(48,), test=24, decided=0, epochs=15, probes=40, memories=8,
+    inversions=8, restarts=4,
+)  # fmt: skip
 
 
 def measure(
     act: Activation | Callable[..., Any],
     *,
+    data: str = "digits",
     seed: int = 0,
     quick: bool = False,
     mesh: Any = None,
     report: Callable[[str], None] = lambda stage: None,
 ) -> Card:
-    """What all five lenses say about an activation, on scikit-learn's handwritten digits.
+    """What all five lenses say about an activation, on real handwritten digits.
 
     Args:
         act: an activation, or any scalar JAX function.
+        data: "digits" (scikit-learn's, embedded), "mnist" or the path of an npz file; see
+            `jaxact.card.data.load_images`.
         seed: of all randomness; the same seed gives the same card.
-        quick: smaller sizes and fewer samples.
+        quick: smaller sizes and fewer samples; the numbers that take longest are left out.
         mesh: a `jax.sharding.Mesh` of this process's devices, over which digits that are
             certified, attacked, recalled or inverted are split.
         report: called with a word on what is being done, for progress.
@@ -75,6 +84,7 @@ def measure(
 
     Raises:
         ValueError: if act is not a scalar function that is finite on [-8, 8], or seed < 0.
+        FileNotFoundError: where the data are not.
         ImportError: without scikit-learn.
 
     Example:
@@ -89,12 +99,12 @@ def measure(
     start = time.perf_counter()
     keys = dict(zip(_STAGES, jax.random.split(jax.random.key(seed), len(_STAGES)), strict=True))
     report("reading the digits")
-    digits = load_digits(seed=seed)
+    digits, words = load_images(data, seed=seed)
     # two at a time: most of a cold run is compilation, which leaves the other core idle
     with ThreadPoolExecutor(max_workers=2) as pool:
         running = {
-            lens: pool.submit(_run, report, words, build, act, digits, sizes, keys[lens])
-            for lens, (words, build) in _STAGES.items()
+            lens: pool.submit(_run, report, doing, build, act, digits, sizes, keys[lens])
+            for lens, (doing, build) in _STAGES.items()
         }
         made = {lens: running[lens].result() for lens in _ORDER}
     return Card(
@@ -104,40 +114,33 @@ def measure(
         curve=_curve(act),
         sections=made,
         setting={
-            "data": "scikit-learn digits, 8 x 8",
+            "data": words,
             "seed": seed,
             "quick": quick,
             "jaxact": jaxact.__version__,
             "jax": jax.__version__,
+            "backend": jax.default_backend(),
             "seconds": round(time.perf_counter() - start, 1),
         },
     )
 
 
-def dump(cards: Sequence[Card]) -> dict[str, Any]:
-    """The content of card.json: a schema number and the cards, in plain JSON types.
-
-    Example:
-        >>> dump([])
-        {'schema': 1, 'cards': []}
-    """
-    return {"schema": SCHEMA, "cards": [card.to_dict() for card in cards]}
-
-
 def _spectra(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
-    return double(functools.partial(sections.spectra, size=sizes.matrix))(act, key)
+    section = functools.partial(sections.spectra, size=sizes.matrix, quick=sizes.quick)
+    return double(section)(act, digits, key)
 
 
 def _bounds(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
     return sections.bounds(
         act, digits, key,
-        widths=sizes.widths, test=sizes.test, epochs=sizes.epochs, mesh=sizes.mesh,
+        widths=sizes.widths, test=sizes.test, epochs=sizes.epochs, decided=sizes.decided,
+        mesh=sizes.mesh,
     )  # fmt: skip
 
 
 def _memory(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
     return sections.memory(
-        act, digits, key, stored=sizes.stored, probes=sizes.probes, mesh=sizes.mesh
+        act, digits, key, probes=sizes.probes, memories=sizes.memories, mesh=sizes.mesh
     )
 
 
@@ -149,7 +152,7 @@ def _inversion(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Secti
 
 
 def _geometry(act: Activation, digits: Images, sizes: Sizes, key: Any) -> Section:
-    return double(sections.geometry)(act, digits)
+    return double(functools.partial(sections.geometry, quick=sizes.quick))(act, digits)
 
 
 def _run(
@@ -162,7 +165,7 @@ def _run(
     key: Any,
 ) -> Section:
     report(words)
-    return build(act, digits, sizes, key)
+    return settled(build(act, digits, sizes, key))
 
 
 _ORDER = ("spectra", "bounds", "memory", "inversion", "geometry")
