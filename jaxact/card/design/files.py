@@ -158,6 +158,10 @@ def _numbers(value: Any) -> np.ndarray:
     """A number, or a list of numbers."""
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, int | float) or not math.isfinite(entry):
+        if (
+            isinstance(entry, bool)
+            or not isinstance(entry, int | float)
+            or not math.isfinite(entry)
+        ):
             raise ValueError(f"theta must hold finite numbers, got {entry!r}")
     return np.asarray(value, np.float64)

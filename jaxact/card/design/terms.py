@@ -139,8 +139,8 @@ class Inadmissibility:
     """A constraint: how much f falls, bends down, or has a slope at -infinity; 0 if admissible.
 
     Mean of max(m - f', 0)^2 + max(m - f'', 0)^2 on [-6, 6] plus f'(-16)^2, over the variance
-    of f(xi); m = 0 asks for convex, non-decreasing and bounded below. `jaxact.geometry.admissibility`
-    has the last word on what was found.
+    of f(xi); m = 0 asks for convex, non-decreasing and bounded below. The last word on what was
+    found has `jaxact.geometry.admissibility`.
 
     Attributes:
         margin: m, >= 0: the slope and curvature that are asked for.
@@ -161,7 +161,7 @@ class Inadmissibility:
 
 
 TERMS: Mapping[str, Callable[[Activation], Any]] = {
-    "memorisation": spectra.MinimiseTrainingError(phi=0.5, psi=0.75, gamma=1e-3),
+    "memorisation": spectra.MinimiseTrainingError(phi=0.5, psi=0.5, gamma=1e-2),
     "prediction": spectra.MinimiseTestError(phi=1.0, psi=0.5, noise=0.25, gamma=1e-3),
     "zeta": ZetaShare(),
     "relaxation": RelaxationArea(),
