@@ -1,15 +1,14 @@
 """The descent: it finds known optima, compiles once, and goes on bit by bit after a kill."""
 
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from jaxact import cli
 from jaxact.card.design import Hermite, Rational, descend, load_activation, objective
-from jaxact.card.design import descend as descent_function
 from jaxact.card.design.descend import _step
+from jaxact.cli_design import read_weights
 
 OPTIONS = {"steps": 40, "restarts": 3, "starts": ["tanh", "gelu"], "every": 10}
 AIM = {"zeta": 1.0}
@@ -103,20 +102,34 @@ def test_steps_that_are_not_finite_are_left_out():
 )
 def test_bad_settings_say_why(options, message):
     with pytest.raises(ValueError, match=message):
-        descent_function(Rational(1), objective(AIM), **options)
+        descend(Rational(1), objective(AIM), **options)
 
 
 def test_the_command_line_designs_saves_and_goes_on(tmp_path):
-    command = [sys.executable, "-m", "jaxact", "design", "--weight", "zeta=1", "--steps", "5"]
-    command += ["--family", "small_rational", "--restarts", "1", "--no-catalogue", "--no-check"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "admissible: " in done.stdout
-    assert (tmp_path / "design" / "checkpoint.npz").is_file()
-    assert load_activation(tmp_path / "design" / "found.json").name == "small_rational"
-    # with a checkpoint of all steps nothing is descended, so this finds the same
-    text = (tmp_path / "design" / "found.json").read_bytes()
-    again = [*command, "--weight", "zeta=1"]
-    failed = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert failed.returncode == 2
-    assert "weight must name a term once, got zeta twice" in " ".join(failed.stderr.split())
-    assert (tmp_path / "design" / "found.json").read_bytes() == text
+    out = tmp_path / "design"
+    command = ["design", "--weight", "zeta=1", "--steps", "5", "--family", "small_rational"]
+    command += ["--restarts", "1", "--no-catalogue", "--no-check", "--out", str(out)]
+    result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 0, result.output
+    assert "admissible: small_rational is" in result.output
+    content = (out / "found.json").read_bytes()
+    assert load_activation(out / "found.json").name == "small_rational"
+    (out / "found.json").unlink()
+    again = CliRunner().invoke(cli.app, command)  # all steps are in the checkpoint
+    assert again.exit_code == 0
+    assert (out / "found.json").read_bytes() == content
+    other = CliRunner().invoke(cli.app, [*command, "--seed", "1"])
+    assert "belongs to another run, with another settings" in str(other.exception)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["zeta"], "weight must have the form TERM=W, got 'zeta'"),
+        (["zeta=x"], "weight must have the form TERM=W, got 'zeta=x'"),
+        (["zeta=1", "zeta=2"], "weight must name a term once, got zeta twice"),
+    ],
+)
+def test_weights_of_another_form_say_so(texts, message):
+    with pytest.raises(ValueError, match=message):
+        read_weights(texts)

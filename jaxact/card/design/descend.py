@@ -20,7 +20,7 @@ from jaxact.card.design.files import load_state, save_state
 from jaxact.card.design.objective import Objective
 from jaxact.catalog import get
 from jaxact.numerics import checks
-from jaxact.numerics.pytrees import Leaf, pytree
+from jaxact.numerics.pytrees import Leaf, callable_pytree, pytree
 
 _PLATEAU = 1e-3
 STARTS = ("gelu", "tanh", "softplus", "relu")
@@ -123,7 +123,7 @@ def descend(
         optimiser = _optimiser(float(rate), steps)
         state = _fresh(family, known, restarts, spread, seed, steps, optimiser)
         step = functools.partial(_step, family=family, optimiser=optimiser)
-        aim = objective if jax.tree.leaves(objective) != [objective] else _Plain(objective)
+        aim = callable_pytree(objective)
         file = None if checkpoint is None else pathlib.Path(checkpoint)
         run = {
             "family": repr(family),
@@ -175,19 +175,6 @@ def _step(state: _State, objective: Any, *, family: Family, optimiser: Any) -> _
     )
     histories = state.histories.at[:, state.step].set(values)
     return _State(theta, memory, best_theta, best, histories, state.step + 1)
-
-
-class _Plain:
-    """A plain function as a static pytree, so that `jit` takes it as an argument."""
-
-    def __init__(self, fn: Callable[[Activation], Any]) -> None:
-        self.fn = fn
-
-    def __call__(self, act: Activation) -> Any:
-        return self.fn(act)
-
-
-jax.tree_util.register_pytree_node(_Plain, lambda p: ((), p.fn), lambda fn, _: _Plain(fn))
 
 
 @functools.lru_cache(maxsize=8)
@@ -254,5 +241,5 @@ def _digest(tree: Any) -> str:
 def _static(aim: Any) -> str:
     if isinstance(aim, Objective):
         return repr((aim.names, [repr(term) for term in aim.terms]))
-    fn = aim.fn if isinstance(aim, _Plain) else aim
+    fn = aim.func if isinstance(aim, jax.tree_util.Partial) else aim
     return getattr(fn, "__qualname__", type(fn).__qualname__)
