@@ -118,7 +118,8 @@ def load_state(path: pathlib.Path, like: Any, run: dict[str, Any]) -> Any:
     """
     leaves, structure = jax.tree.flatten(like)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # opened here: np.load leaves a broken file open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             found = json.loads(stored["run"].tobytes())
             arrays = [stored[f"leaf{i}"] for i in range(len(leaves))] if found == run else []
     except Exception as error:  # zipfile, zlib, NumPy and json each have their own
