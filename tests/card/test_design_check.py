@@ -12,7 +12,7 @@ from jaxact.card.design.verdicts import compare, holm, paired
 from jaxact.io import load_digits
 
 TINY = Sizes(
-    widths=(6,), epochs=2, certified=10, latent=2, inversions=2, restarts=1, stored=4, probes=4
+    widths=(6,), epochs=40, certified=10, latent=2, inversions=2, restarts=1, stored=4, probes=4
 )
 
 
