@@ -113,4 +113,4 @@ def test_one_network_is_measured_on_real_digits():
     assert 0.15 < accuracy <= 1  # chance is 0.1
     assert 0 <= certified <= 1
     assert 0 < error < 0.6
-    assert 0 < overlap <= 1
+    assert -1 <= overlap <= 1
