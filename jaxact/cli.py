@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jaxact import cli_design
 from jaxact import doctor as _doctor
 
 app = typer.Typer(
@@ -265,6 +266,9 @@ def _spectrum(
             )
         )
     return rows
+
+
+app.command()(cli_design.design)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""From what a user types to an activation: a name, name(parameters) or module:attribute."""
+"""From what a user types to an activation: a name, name(parameters), module:attribute or a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ def resolve(text: str) -> Activation:
 
     Args:
         text: a catalogue name ("gelu"), one with parameters ("elu(0.7, 1.3)", "swish(beta=2)"),
-            or "package.module:attribute" for an activation or a scalar function of your own;
-            the current folder is searched first.
+            "package.module:attribute" for an activation or a scalar function of your own (the
+            current folder is searched first), or a file "found.json" of `jaxact design`.
 
     Raises:
         ValueError: if there is no such name, module or attribute; it says which.
+        FileNotFoundError, ValueError: if there is no such file, or it is broken.
 
     Example:
         >>> resolve("elu(a=0.7, b=1.3)").theta
         (0.7, 1.3)
     """
+    if text.endswith(".json"):
+        from jaxact.card.design import frozen, load_activation
+
+        return frozen(load_activation(text))
     if ":" in text:
         return _imported(text)
     if "(" not in text:
