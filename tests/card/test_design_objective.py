@@ -32,11 +32,15 @@ def test_gradients_agree_with_finite_differences(name, x64):
     )
     both = jax.jit(jax.value_and_grad(SMALL[name]))
     value, slope = both(act)
-    step = 1e-5
-    above, below = (both(act.replace(act.theta[0] + s))[0] for s in (step, -step))
     assert np.isfinite(value)
     assert value > 0
-    near = float(above - below) / (2 * step)
+
+    def difference(step):
+        above, below = (both(act.replace(act.theta[0] + s))[0] for s in (step, -step))
+        return float(above - below) / (2 * step)
+
+    # a median: the slack of the certified lines jumps where a cell's bound is another one's
+    near = np.median([difference(step) for step in np.geomspace(1e-6, 1e-4, 21)])
     # the certified intercepts carry a slack of the cells, which the derivative leaves out
     rel = 5e-3 if name in ("relaxation", "certified") else 2e-4
     assert float(slope.theta[0]) == pytest.approx(near, rel=rel, abs=1e-8)
