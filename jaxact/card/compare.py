@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jaxact.card.section import Card, Value
+from jaxact.card.section import Card, Value, cards_of
 
 _SHOWN = 3
 
@@ -42,6 +42,7 @@ def tradeoffs(cards: Sequence[Card]) -> list[str]:
         >>> tradeoffs([])
         []
     """
+    cards = cards_of(cards)
     return [_sentence(cards[0], other) for other in cards[1:]]
 
 

@@ -7,11 +7,11 @@ import functools
 import importlib.resources
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from jaxact.card.section import Card, Section, Value
+from jaxact.card.section import Card, Section, Value, cards_of
+from jaxact.numerics import checks
 
 SCHEMA = 2
 """The version of card.json: it grows when a field changes its meaning or goes."""
@@ -34,7 +34,7 @@ def dump(cards: Sequence[Card]) -> dict[str, Any]:
         >>> dump([])
         {'schema': 2, 'cards': []}
     """
-    return {"schema": SCHEMA, "cards": [card.to_dict() for card in cards]}
+    return {"schema": SCHEMA, "cards": [card.to_dict() for card in cards_of(cards)]}
 
 
 def load(path: str | os.PathLike[str]) -> list[Card]:
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str]) -> list[Card]:
         >>> load(file)
         []
     """
-    file = pathlib.Path(path)
+    file = checks.path("path", path)
     try:
         payload = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+
+from jaxact.numerics import checks
 
 R = TypeVar("R")
 
@@ -105,6 +107,14 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: every float finite, a non-finite one is None."""
         return _plain(dataclasses.asdict(self))
+
+
+def cards_of(cards: Sequence[Card]) -> list[Card]:
+    """The cards as a list, or a `TypeError` that names `cards`."""
+    found = checks.sequence("cards", cards)
+    for card in found:
+        checks.instance("every entry of cards", card, Card)
+    return found
 
 
 def attempt(fn: Callable[..., R], *args: Any, **kwargs: Any) -> tuple[R | None, str]:

@@ -22,6 +22,10 @@ def net(x):
     return jnp.matmul(WEIGHTS, jnp.tanh(x), precision="highest")
 
 
+def relu_net(x):
+    return jnp.matmul(WEIGHTS, jax.nn.relu(x), precision="highest")
+
+
 def box() -> bounds.Box:
     return bounds.Box(X - 0.1, X + 0.1)
 
@@ -67,7 +71,7 @@ ENTRIES = (
     ),
     Entry(
         bounds.distortion,
-        lambda: ATTACK | SEARCH | {"f": net, "x": X[None], "label": np.array([1], np.int32),
+        lambda: ATTACK | SEARCH | {"f": net, "x": X[None], "label": np.array([2], np.int32),
                                    "method": "crown", "samples": 1, "norm": 2.0},
     ),
     Entry(
@@ -90,7 +94,7 @@ ENTRIES = (
     ),
     Entry(
         bounds.crown_quad,
-        lambda: {"f": net, "region": ball(), "spec": SPEC, "iterations": 2},
+        lambda: {"f": relu_net, "region": ball(), "spec": SPEC, "iterations": 2},
         REGION,
     ),
     Entry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import tempfile
 
@@ -33,6 +34,12 @@ def net(x):
 
 def traced():
     return trace(net, X)
+
+
+def card_file() -> pathlib.Path:
+    file = HERE / "card.json"
+    file.write_text(json.dumps(card.dump([])))
+    return file
 
 
 def pieces() -> Pieces:
@@ -97,6 +104,8 @@ ENTRIES = (
     Entry(doctor.wrong_rows, lambda: {"dtype": "float32", "rows": 10}),
     Entry(card.measure, lambda: {"act": ACT, "seed": 0}),
     Entry(card.dump, lambda: {"cards": ()}),
+    Entry(card.tradeoffs, lambda: {"cards": ()}),
+    Entry(card.load, lambda: {"path": card_file()}),
     Entry(card.resolve, lambda: {"text": "tanh"}, {"text": ("activation", "name")}),
     Entry(
         sweep,
