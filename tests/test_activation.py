@@ -145,7 +145,11 @@ def test_float32_follows_the_input():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: ja.activation(3), TypeError, "fn must be a function of one array, got 3"),
+        (
+            lambda: ja.activation(3),
+            TypeError,
+            "an activation must be a function of one array, got 3",
+        ),
         (lambda: ja.activation(jax.nn.softmax), ValueError, "must be elementwise"),
         (lambda: ja.activation(jnp.sum), ValueError, r"must be elementwise.*gave \(\)"),
         (lambda: ja.activation(lambda x: np.tanh(x)), TypeError, "cannot be traced by JAX"),

@@ -118,7 +118,7 @@ def test_the_report_reads_as_a_table():
 
 
 def test_bad_input():
-    with pytest.raises(TypeError, match="fn"):
+    with pytest.raises(TypeError, match="an activation must be a function"):
         testing.check(3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="softmax and normalisations are not activations"):
         testing.check(jax.nn.softmax)

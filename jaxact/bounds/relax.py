@@ -74,8 +74,8 @@ def relax_unit(
         >>> bool(lines.lower_slope * 2.0 + lines.lower_intercept <= jnp.tanh(2.0))
         True
     """
-    checks.finite("lower", lower)
-    checks.finite("upper", upper)
+    checks.finite("lower", lower, infinite=True)
+    checks.finite("upper", upper, infinite=True)
     lower, upper = _floating(lower), _floating(upper)
     checks.shape("upper", upper, lower.shape)
     if theta and jax.eval_shape(fn, jax.ShapeDtypeStruct((), lower.dtype), *theta).shape:

@@ -82,10 +82,13 @@ def load(folder: Any, name: str) -> tuple[list[Domain], dict[str, Any]] | None:
     path = pathlib.Path(folder) / FILE
     if not path.is_file():
         return None
-    data = files.read_arrays(path, advice="remove its folder to start again")
-    if str(data.get("fingerprint")) != name:
-        return None
     fields = [f.name for f in dataclasses.fields(Domain)]
+    advice = "remove its folder to start again"
+    data = files.read_arrays(path, advice=advice)
+    if not {"fingerprint", *fields} <= set(data):
+        raise ValueError(f"{path} is damaged: it lacks what a search needs; {advice}")
+    if str(data["fingerprint"]) != name:
+        return None
     columns = [data[f] for f in fields]
     more = {k.removeprefix("more_"): v for k, v in data.items() if k.startswith("more_")}
     plain = {"piece": int, "depth": int, "age": int, "tries": int, "bound": float}

@@ -144,7 +144,7 @@ def retrieve(
         F = as_interaction(F)
     if mode is None:
         mode = "cccp" if isinstance(F, JointEnergy) else "async"
-    checks.choice("mode", mode, (*MODES, "sphere"))
+    checks.instance("mode", mode, str)
     array, used = contents(patterns)
     if isinstance(F, JointEnergy) or mode == "sphere":
         if isinstance(array, Packed):

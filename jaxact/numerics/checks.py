@@ -42,8 +42,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
-    """Raise unless every leaf of `value` is an array of finite numbers; see `numbers`."""
+def finite(
+    name: str, value: Any, *, kinds: str = "biufV", infinite: bool = False
+) -> None:  # fmt: skip
+    """Raise unless every leaf of `value` is an array of finite numbers; see `numbers`.
+
+    With `infinite` only NaN is refused.
+    """
+    held, wanted = (_no_nan, "not be NaN") if infinite else (np.isfinite, "be finite")
     leaves: list[Any] = jax.tree.leaves(value)
     if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
         leaves = [value]  # an array written as lists
@@ -57,10 +63,14 @@ def finite(name: str, value: Any, *, kinds: str = "biufV") -> None:
         array = numbers(name, leaf, kinds=kinds)
         if array.dtype.kind == "V":  # bfloat16 and its like, which NumPy cannot ask
             array = array.astype(np.float64)
-        if array.dtype.kind in "fc" and not np.isfinite(array).all():
-            bad = np.argwhere(~np.isfinite(array))[0]
+        if array.dtype.kind in "fc" and not held(array).all():
+            bad = np.argwhere(~held(array))[0]
             where = f" at index {tuple(int(i) for i in bad)}" if array.ndim else ""
-            raise ValueError(f"{name} must be finite, got {array[tuple(bad)]}{where}")
+            raise ValueError(f"{name} must {wanted}, got {array[tuple(bad)]}{where}")
+
+
+def _no_nan(array: np.ndarray) -> np.ndarray:
+    return ~np.isnan(array)
 
 
 def _is_key(leaf: Any) -> bool:
@@ -143,10 +153,10 @@ def choice(name: str, value: Any, options: Sequence[Any]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
-def interval(lower: Any, upper: Any) -> None:
+def interval(lower: Any, upper: Any, *, infinite: bool = False) -> None:
     """Raise unless `lower` and `upper` are finite, of one shape, and lower <= upper."""
-    finite("lower", lower)
-    finite("upper", upper)
+    finite("lower", lower, infinite=infinite)
+    finite("upper", upper, infinite=infinite)
     if np.shape(lower) != np.shape(upper):
         raise ValueError(
             f"lower and upper must have one shape, got {np.shape(lower)} and {np.shape(upper)}"

@@ -52,7 +52,7 @@ def unit_range(
         >>> [round(float(v), 4) for v in (*low, *high)]
         [0.4794, 0.8415, 0.8415, 1.0]
     """
-    checks.interval(lower, upper)
+    checks.interval(lower, upper, infinite=True)
     dtype = jnp.result_type(lower, upper, float)
     lower, upper = jnp.asarray(lower, dtype), jnp.asarray(upper, dtype)
     ar = Arithmetic(jnp, lower.dtype)

@@ -163,7 +163,7 @@ def test_a_users_own_file_through_the_command_line(tmp_path):
         ("elu(c=1)", "cannot make 'elu\\(c=1\\)'.*unexpected keyword argument 'c'"),
         ("nowhere:f", "no module 'nowhere' here or installed"),
         ("math:nothing", "module 'math' has no 'nothing'; it has"),
-        ("math:pi", "fn must be a function of one array, got 3.14"),
+        ("math:pi", "an activation must be a function of one array, got 3.14"),
     ],
 )
 def test_what_cannot_be_resolved_says_why(text, message):

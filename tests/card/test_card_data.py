@@ -45,7 +45,7 @@ def test_what_is_no_file_and_what_is_another_one_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="data must be 'digits', 'mnist' or an npz file"):
         load_images("fashion", seed=0)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(ValueError, match="must hold the arrays images and labels"):
+    with pytest.raises(ValueError, match="must hold the arrays images, labels"):
         load_images(str(tmp_path / "other.npz"), seed=0)
 
 

@@ -55,11 +55,11 @@ def test_the_threshold_belongs_to_the_activation():
 @pytest.mark.fast
 def test_bad_expansion_input():
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match="weights must hold at least one layer"):
+    with pytest.raises(ValueError, match="weights must have at least 1 entries"):
         inversion.expansion_report([], jax.nn.relu, key=key)
     with pytest.raises(ValueError, match=r"weights\[1\] must be a matrix"):
         inversion.expansion_report([jnp.ones((3, 2)), jnp.ones(3)], jax.nn.relu, key=key)
     with pytest.raises(ValueError, match=r"weights\[0\] must be finite"):
         inversion.expansion_report([jnp.full((3, 2), jnp.nan)], jax.nn.relu, key=key)
-    with pytest.raises(TypeError, match="activation must be an elementwise function"):
+    with pytest.raises(TypeError, match="activation must be a function of one array"):
         inversion.expansion_report([jnp.ones((3, 2))], "relu", key=key)

@@ -188,7 +188,7 @@ def test_real_data_for_complex_measurements():
         (lambda: inversion.gaussian(0, 3, (2,)), TypeError, "key must be a typed key"),
         (
             lambda: inversion.gaussian(jax.random.key(0), 0, (2,)), ValueError,
-            "m and shape must be at least 1, got 0",
+            "m must be at least 1, got 0",
         ),
         (lambda: inversion.blur(0.0), ValueError, r"kernel \(sigma\) must be positive, got 0"),
         (lambda: inversion.blur(np.ones((2, 3))), ValueError, r"odd sides, got \(2, 3\)"),

@@ -210,11 +210,11 @@ def test_x64_models_are_float64(x64):
 
 def test_bad_input():
     rngs = nnx.Rngs(0)
-    with pytest.raises(ValueError, match=r"widths must name at least inputs and outputs, got \(3,"):
+    with pytest.raises(ValueError, match=r"widths must have at least 2 entries, got 1"):
         nets.MLP((3,), jnp.tanh, rngs=rngs)
     with pytest.raises(ValueError, match="widths must be at least 1, got 0"):
         nets.MLP((3, 0, 2), jnp.tanh, rngs=rngs)
-    with pytest.raises(TypeError, match="act must be an Activation or a function"):
+    with pytest.raises(TypeError, match="act must be a function of one array"):
         nets.Unit("relu")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="one entry a layer, got 2 features and 1 kernels"):
         nets.ConvGenerator(3, (4, 1), jnp.tanh, kernels=((2, 2),), rngs=rngs)
