@@ -9,6 +9,7 @@ import sys
 
 from jaxact.activation import Activation, activation
 from jaxact.catalog import get
+from jaxact.numerics import checks
 
 
 def resolve(text: str) -> Activation:
@@ -27,6 +28,7 @@ def resolve(text: str) -> Activation:
         >>> resolve("elu(a=0.7, b=1.3)").theta
         (0.7, 1.3)
     """
+    checks.instance("text", text, str)
     if text.endswith(".json"):
         from jaxact.card.design import frozen, load_activation
 

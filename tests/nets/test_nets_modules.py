@@ -229,7 +229,7 @@ def test_bad_input():
         nets.ConvGenerator(act=jnp.tanh, strides=((4, 4), (2, 2)), **two)
     with pytest.raises(ValueError, match="output must be None"):
         nets.ConvGenerator(act=(jnp.tanh, jnp.tanh), output=jnp.tanh, **two)
-    with pytest.raises(ValueError, match="shape must be"):
+    with pytest.raises(ValueError, match="features must have at least 1 entries"):
         nets.ConvNet((8, 8, 1), 10, jnp.tanh, features=(), rngs=rngs)
     with pytest.raises(TypeError, match="model must be a flax.nnx Module, got function"):
         nets.functional(lambda x: x)  # pyright: ignore[reportArgumentType]
