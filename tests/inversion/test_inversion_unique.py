@@ -158,11 +158,11 @@ def test_the_spectral_bound_is_above_and_near_the_norm(rng):
 def test_one_compilation_serves_other_weights_points_and_radii():
     prove = unique._prove
     act = ja.get("leaky_relu", 0.2)
-    before = prove._cache_size()
+    prove.clear_cache()  # another test may have asked the same
     for seed in range(3):
         generator, z, _ = random_net(act, jnp.float32, seed)
         inversion.uniqueness(generator, z, radius=0.01 * (seed + 1))
-    assert prove._cache_size() == before + 1
+    assert prove._cache_size() == 1
 
 
 @pytest.mark.fast
