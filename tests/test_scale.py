@@ -154,7 +154,8 @@ def test_two_processes_give_the_results_of_one():
             process.kill()
             process.communicate()
     assert [p.returncode for p in pair] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
-    assert [out.strip() for out, _ in said] == ["ok", "ok"]
+    # the collectives may say on the same stream that they are connected
+    assert [out.split()[-1] for out, _ in said] == ["ok", "ok"]
 
 
 def test_what_a_mesh_refuses():

@@ -69,7 +69,7 @@ def finite(
             raise ValueError(f"{name} must {wanted}, got {array[tuple(bad)]}{where}")
 
 
-def _no_nan(array: np.ndarray) -> np.ndarray:
+def _no_nan(array: np.ndarray) -> Any:
     return ~np.isnan(array)
 
 

@@ -79,7 +79,7 @@ def objective(
         >>> import jaxact
         >>> aim = objective({"zeta": 1.0})
         >>> round(float(aim.values(jaxact.get("relu"))[0]), 4), float(aim.weights[0])
-        (0.7336, 1.0)
+        (0.7335, 1.0)
     """
     if not weights:
         raise ValueError("weights must name at least one term, got none")

@@ -99,7 +99,7 @@ def undominated(values: np.ndarray) -> np.ndarray:
         >>> undominated(np.array([[1.0, 3.0], [2.0, 2.0], [2.0, 3.0], [np.nan, 0.0]])).tolist()
         [True, True, False, False]
     """
-    whole = np.isfinite(values).all(1)
+    whole: Any = np.isfinite(values).all(1)
     at_most = (values[None] <= values[:, None]).all(2)
     below = (values[None] < values[:, None]).any(2)
     return whole & ~(at_most & below & whole[None]).any(1)
