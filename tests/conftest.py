@@ -26,7 +26,7 @@ with install_import_hook("jaxact", "beartype.beartype"):
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # jax_debug_key_reuse costs an eighth of the time: JAX_DEBUG_KEY_REUSE=1 turns it on, as CI does
-# for the notebooks.
+# for the fast subset.
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 os.environ.setdefault("MPLBACKEND", "Agg")
