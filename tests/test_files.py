@@ -127,13 +127,8 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_damaged_file_is_named(tmp_path, name):
-    write, reader = WRITERS[name]
-    path = tmp_path / name
-    write(path)
-    whole = path.read_bytes()
-    reader(path)
+def every_damage(path, whole, reader):
+    """Whatever happened to the bytes, what is read is right or the error names the file."""
 
     @FEW
     @given(DAMAGE)
@@ -142,6 +137,15 @@ def test_a_damaged_file_is_named(tmp_path, name):
         read(path, reader)
 
     damage()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_damaged_file_is_named(tmp_path, name):
+    write, reader = WRITERS[name]
+    path = tmp_path / name
+    write(path)
+    reader(path)
+    every_damage(path, path.read_bytes(), reader)
 
 
 @pytest.mark.parametrize("name", ["boxes.npz", "neuron.npz", "mnist.npz"])
@@ -323,16 +327,7 @@ def test_public_files_cut_at_random(tmp_path, shared, pattern):
         pytest.skip("no such files")
     source = min(sources, key=lambda p: p.stat().st_size)
     reader = io.load_onnx if ".onnx" in source.name else io.load_vnnlib
-    whole = source.read_bytes()
-    path = tmp_path / source.name
-
-    @FEW
-    @given(DAMAGE)
-    def damage(how):
-        path.write_bytes(damaged(whole, how))
-        read(path, reader)
-
-    damage()
+    every_damage(tmp_path / source.name, source.read_bytes(), reader)
 
 
 def test_the_manifest_of_a_sweep_is_data(tmp_path):

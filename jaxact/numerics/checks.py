@@ -54,7 +54,7 @@ def finite(
     if isinstance(value, list) and all(isinstance(leaf, int | float) for leaf in leaves):
         leaves = [value]  # an array written as lists
     for leaf in leaves:
-        if isinstance(leaf, jax.ShapeDtypeStruct) or _is_key(leaf):
+        if isinstance(leaf, jax.ShapeDtypeStruct) or is_key(leaf):
             continue
         if not is_concrete(leaf):
             if "c" not in kinds and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
@@ -73,8 +73,9 @@ def _no_nan(array: np.ndarray) -> Any:
     return ~np.isnan(array)
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def is_key(value: Any) -> bool:
+    """Whether `value` is an array of typed JAX random keys, concrete or traced."""
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def floating(name: str, value: Any, *, kinds: str = "biufV") -> jax.Array:
@@ -219,7 +220,7 @@ def floating_dtype(name: str, value: Any) -> Any:
 
 def key(name: str, value: Any) -> None:
     """Raise `TypeError` unless `value` is a typed JAX random key."""
-    if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+    if not is_key(value):
         raise TypeError(f"{name} must be a typed key from jax.random.key(seed), got {value!r}")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from jaxact.numerics import checks
 
 
 def fingerprint(fn: Callable[..., Any], example: Any, data: Any) -> str:
@@ -24,6 +25,7 @@ def fingerprint(fn: Callable[..., Any], example: Any, data: Any) -> str:
         64 hexadecimal digits.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> sine, cosine = jax.tree_util.Partial(jnp.sin), jax.tree_util.Partial(jnp.cos)
         >>> one = fingerprint(sine, 1.0, np.arange(3))
         >>> one == fingerprint(sine, 2.0, np.arange(3)), one == fingerprint(sine, 1.0, np.arange(4))
@@ -36,7 +38,7 @@ def fingerprint(fn: Callable[..., Any], example: Any, data: Any) -> str:
     # Addresses of Python objects differ from process to process.
     digest.update(re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode())
     for leaf in jax.tree.leaves((jaxpr.consts, fn, data)):
-        if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+        if checks.is_key(leaf):
             leaf = jax.random.key_data(leaf)
         array = np.ascontiguousarray(leaf)
         digest.update(f"{array.dtype}{array.shape}".encode())

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -59,7 +58,7 @@ def sharded(
     count = _count([leaf for leaf, s in zip(leaves, held, strict=True) if s])
     rows = np.minimum(np.arange(-(-count // mesh.size) * mesh.size), count - 1)
     specs = tuple(PartitionSpec(mesh.axis_names) if s else PartitionSpec() for s in held)
-    keys = tuple(jax.random.key_impl(leaf) if _is_key(leaf) else None for leaf in leaves)
+    keys = tuple(jax.random.key_impl(leaf) if checks.is_key(leaf) else None for leaf in leaves)
     placed = [
         _place(leaf[rows] if s else leaf, NamedSharding(mesh, spec))
         for leaf, s, spec in zip(leaves, held, specs, strict=True)
@@ -75,15 +74,11 @@ def on_every_device(tree: T, mesh: Mesh) -> T:
     """Arrays that all devices hold whole: `sharded` then moves them no more."""
     _check_mesh(mesh)
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: leaf if _is_key(leaf) else _place(leaf, whole), tree)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+    return jax.tree.map(lambda leaf: leaf if checks.is_key(leaf) else _place(leaf, whole), tree)
 
 
 def _place(leaf: Any, sharding: NamedSharding) -> Any:
-    if _is_key(leaf):
+    if checks.is_key(leaf):
         leaf = jax.random.key_data(leaf)
     if not sharding.is_fully_addressable and getattr(leaf, "is_fully_addressable", False):
         leaf = np.asarray(leaf)  # jax moves arrays to other processes only from the host
@@ -119,7 +114,7 @@ def _run(
 
 def host(leaf: Any) -> np.ndarray:
     """The whole of an array on the host, also where other processes hold parts of it."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if checks.is_key(leaf):
         raise TypeError("fn must return arrays, not random keys, outside the plain form of sweep")
     if jax.process_count() > 1 and not leaf.is_fully_addressable:
         from jax.experimental import multihost_utils
