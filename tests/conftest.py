@@ -31,6 +31,18 @@ jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+FINISHED = pytest.StashKey[int]()
+MAPS = pathlib.Path("/proc/self/maps")
+MAPS_KEPT = 25_000  # of the 65530 that Linux gives a process
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Drop compiled programs, each some maps of memory, before LLVM dies for want of maps."""
+    del nextitem
+    finished = item.session.stash[FINISHED] = item.session.stash.get(FINISHED, 0) + 1
+    if finished % 20 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MAPS_KEPT:
+        jax.clear_caches()
+
 
 @pytest.fixture
 def x64():
