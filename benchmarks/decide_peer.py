@@ -55,7 +55,7 @@ def ours(instance: scoreboard.Instance, limit: float) -> Row:
     found = decide_property(
         network,
         io.load_vnnlib(instance.property),
-        method="split",
+        method="auto",
         timeout=limit,
         reference=io.onnxruntime_evaluation(instance.network, network),
     )
@@ -81,7 +81,7 @@ def cold(instance: scoreboard.Instance, limit: float) -> Row:
     """`jaxact certify` as a whole process."""
     code = "from jaxact.cli import main; main()"
     command = [sys.executable, "-c", code, "certify", str(instance.network)]
-    command += [str(instance.property), "--method", "split", "--timeout", str(limit)]
+    command += [str(instance.property), "--method", "auto", "--timeout", str(limit)]
     environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
     row, output, exit_code = process(command, environment, limit)
     words = {0: "unsat", 10: "sat", 20: "timeout"}

@@ -1,6 +1,6 @@
 """Every public instance of ../shared/vnncomp decided completely.
 
-python -m benchmarks.decide_sets [--sets acasxu ...] [--limit 60] [--method split] [--rows FOLDER]
+python -m benchmarks.decide_sets [--sets acasxu ...] [--limit 60] [--method auto] [--rows FOLDER]
 
 One JSON line an instance in FOLDER/SET/results.jsonl, with its process CPU seconds (the first
 instance of an architecture compiles, and counts so); a run that was stopped goes on where it was.
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     sets = list(scoreboard.SETS)
     parser.add_argument("--sets", nargs="*", default=sets, choices=sets)
     parser.add_argument("--limit", type=float, default=math.inf, help="caps the sets' own limits")
-    parser.add_argument("--method", default="split", help="of jaxact.decide.decide_set")
+    parser.add_argument("--method", default="auto", help="of jaxact.decide.decide_set")
     parser.add_argument("--rows", type=pathlib.Path, default=ROWS, help="a folder")
     parser.add_argument("--dry", action="store_true", help="leave RESULTS.md as it is")
     given = parser.parse_args(arguments)

@@ -135,8 +135,8 @@ def certify(
     method: Annotated[
         str,
         typer.Option(
-            help="auto: attack, CROWN, then branch and bound; split: branch and bound at once; "
-            "attack, ibp, crown, alpha or sound (crown, its rounding allowed for): that alone."
+            help="auto: attack, bounds, branch and bound; attack, ibp, crown, alpha or sound "
+            "(crown, its rounding allowed for): that alone."
         ),
     ] = "auto",
     timeout: Annotated[
@@ -149,7 +149,9 @@ def certify(
     counterexample: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Write it here, as VNN-COMP does.")
     ] = None,
-    restarts: Annotated[int, typer.Option(help="Starts of the attack; 0 for none.")] = 32,
+    restarts: Annotated[
+        int, typer.Option(help="Starts of the attack before a single bound; 0 for none.")
+    ] = 32,
     sound: Annotated[
         bool, typer.Option("--sound", help="Certificates must allow for their own rounding.")
     ] = False,

@@ -16,7 +16,7 @@ from jaxact import bounds
 from jaxact.decide.decision import Clock, Decision, Status
 from jaxact.decide.input_split import Found, InputSplit, input_split
 from jaxact.decide.input_step import Flat
-from jaxact.decide.layers import Layers, layers_of
+from jaxact.decide.layers import Layers, layers_of, written_exactly
 from jaxact.decide.neuron import NeuronSplit, neuron_split
 from jaxact.decide.problem import pairs_of, pieces_of
 from jaxact.decide.sound import sound_margins
@@ -71,7 +71,9 @@ def decide(
         progress: called with `Status` about once a second.
         reference: another evaluation, x -> y, such as `jaxact.io.onnxruntime_evaluation`; a
             counterexample on which it disagrees is an error.
-        sound: certify in real arithmetic; for more than 16 inputs without splitting.
+        sound: certify in real arithmetic. Neurons are split then only where the layers hold the
+            network's own numbers, each one product and one sum (`written_exactly`); of other
+            networks of more than 16 inputs CROWN is all there is.
 
     Returns:
         `Decision`. Not differentiable.
@@ -102,6 +104,8 @@ def decide(
         checks.instance("method", method, InputSplit, NeuronSplit)
     clock = Clock(float(timeout))
     problem = _Problem(f, cases, reference)
+    if sound:
+        problem.pieces.check_exact()
     if not len(problem.pieces):  # every box is empty
         return problem.decision(Found("verified", float("inf"), 0, None), "bounds", clock)
     few = problem.pieces.lower.shape[1] <= FEW
@@ -114,7 +118,9 @@ def decide(
         )  # fmt: skip
         return problem.decision(found, "input splitting", clock)
     methods = (functools.partial(bounds.crown, sound=True),) if sound else (bounds.crown,)
-    layers = None if sound else problem.layers
+    layers = problem.layers
+    if sound and not written_exactly(problem.network):
+        layers = None
     if layers is None:
         if method is not None:
             raise ValueError(f"method must be None or InputSplit here, got {method!r}")
@@ -130,7 +136,7 @@ def decide(
         return problem.decision(Found(status, least, 0, None), "bounds", clock)
     status, margin, domains, x = neuron_split(
         layers, problem.pieces.take(left), method or NeuronSplit(), clock,
-        witness=problem.witness, **options,
+        witness=problem.witness, sound=sound, **options,
     )  # fmt: skip
     closed = np.delete(margins, left).min(initial=np.inf)
     found = Found(status, min(margin, float(closed)), domains, x)

@@ -62,7 +62,7 @@ def decide_set(
         timeout: no instance gets more seconds than this, whatever the list allows.
         method: see `decide_property`.
         sound: whether certificates must allow for their own rounding.
-        restarts: of the attack, see `decide_property`.
+        restarts: see `decide_property`.
         progress: called (index, number of instances, `Instance`, None) before each instance and
             with the search's `Status` during it.
         verdicts: a CSV file with columns set, network, property, verdict (sat or unsat).

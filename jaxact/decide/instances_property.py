@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
 from jaxact import io
+from jaxact.decide.decide import decide
 from jaxact.decide.decision import Decision
 from jaxact.numerics import checks
 
-METHODS = ("auto", "split", "attack", *io.METHODS)
+METHODS = ("auto", "attack", *io.METHODS)
 """What decides: bounds and then the search, the search at once, or one step of `check_property`."""
 
 
@@ -28,12 +28,11 @@ def decide_property(
     Args:
         network: from `jaxact.io.load_onnx`.
         prop: from `jaxact.io.load_vnnlib`.
-        method: "auto": attack and CROWN, then `decide` in the time that is left; "split":
-            `decide` at once; any other of `METHODS`: `jaxact.io.check_property` alone.
+        method: "auto": `decide`, an attack, bounds and branch and bound; any other of
+            `METHODS`: `jaxact.io.check_property` alone.
         timeout: seconds of wall time, looked at between steps.
-        restarts: starts of the attack before the bounds; 0 for none.
+        restarts: starts of the attack before the bounds of the others; 0 for none.
         options: `reference` for all of them; `sound`, `state` and `progress` for `decide`.
-            With sound=True, auto bounds by CROWN in sound arithmetic.
 
     Returns:
         `Decision`.
@@ -51,24 +50,17 @@ def decide_property(
         >>> decide_property(net, io.Property(1, 1, (case,)), method="crown").status
         'verified'
     """
-    sound, reference = options.get("sound", False), options.get("reference")
-    check_options(method, timeout, sound=sound)
-    timeout = float(timeout)
-    if method == "split":
-        return _search(network, prop.cases, timeout=timeout, **options)
-    bound = method if method != "auto" else "sound" if sound else "crown"
+    check_options(method, timeout, sound=options.get("sound", False))
+    timeout, reference = float(timeout), options.get("reference")
+    if method == "auto":
+        return decide(network, prop.cases, timeout=timeout, **options)
     found = io.check_property(
-        network, prop, method=bound, timeout=timeout, reference=reference, restarts=restarts
+        network, prop, method=method, timeout=timeout, reference=reference, restarts=restarts
     )
-    first = Decision(
+    return Decision(
         found.status, found.margin, found.method, found.x, found.y, 0, found.seconds,
         found.timed_out,
     )  # fmt: skip
-    if method != "auto" or found.status != "unknown" or found.timed_out:
-        return first
-    left = max(timeout - found.seconds, 0.0)
-    rest = _search(network, prop.cases, timeout=left, **options)
-    return dataclasses.replace(rest, seconds=rest.seconds + found.seconds)
 
 
 def check_options(method: str, timeout: float | int, *, sound: bool) -> None:
@@ -77,23 +69,15 @@ def check_options(method: str, timeout: float | int, *, sound: bool) -> None:
     Args:
         method: one of `METHODS`.
         timeout: seconds, at least 0.
-        sound: for which only auto, split, attack and sound can answer.
+        sound: for which only auto, attack and sound can answer.
 
     Example:
         >>> check_options("crown", 1.0, sound=True)
         Traceback (most recent call last):
         ...
-        ValueError: method must be auto, split, attack or sound where sound=True, got 'crown'
+        ValueError: method must be auto, attack or sound where sound=True, got 'crown'
     """
     checks.choice("method", method, METHODS)
-    if sound and method not in ("auto", "split", "attack", "sound"):
-        raise ValueError(
-            f"method must be auto, split, attack or sound where sound=True, got {method!r}"
-        )
+    if sound and method not in ("auto", "attack", "sound"):
+        raise ValueError(f"method must be auto, attack or sound where sound=True, got {method!r}")
     checks.seconds("timeout", timeout)
-
-
-def _search(*arguments: Any, **options: Any) -> Decision:
-    from jaxact.decide.decide import decide  # pyright: ignore[reportMissingImports]
-
-    return decide(*arguments, **options)

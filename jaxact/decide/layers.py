@@ -20,6 +20,13 @@ LARGEST = 20_000_000
 """Matrix entries, all layers together, above which a network is not written densely."""
 
 
+_PRODUCTS = frozenset(("conv_general_dilated", "dot_general", "mul", "reduce_sum"))
+_SUMS = frozenset(("add", "sub"))
+_MOVES = frozenset(
+    "broadcast_in_dim copy copy_p neg rev reshape slice split squeeze transpose".split()
+)
+
+
 @pytree(static=("fns",))
 class Layers:
     """`x -> W[m] f[m-1](... f[0](W[0] x + b[0]) ...) + b[m]`, on flattened arrays.
@@ -89,6 +96,38 @@ def layers_of(network: Network) -> Layers | None:
     matrices, offsets = _dense(network)
     thetas = tuple(u.parameters(network.weights) for u in network.units)
     return Layers(matrices, offsets, thetas, tuple(u.fn for u in network.units))
+
+
+def written_exactly(network: Network) -> bool:
+    """Whether `layers_of` rounds nothing: every layer is a product, then a sum, at most.
+
+    Args:
+        network: a traced network, for which `layers_of` is not None.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxact.tracing import trace
+        >>> w = jnp.ones((2, 2))
+        >>> written_exactly(trace(lambda x: jnp.tanh(w @ x + 0.1), jnp.zeros(2)))
+        True
+        >>> written_exactly(trace(lambda x: jnp.tanh(w @ (x / 3)), jnp.zeros(2)))
+        False
+    """
+    product = shift = False
+    for node in network.graph.nodes:
+        if isinstance(node, Unit):
+            product = shift = False
+        elif node.name in _PRODUCTS:
+            if product or shift:
+                return False
+            product = True
+        elif node.has_offset:
+            if shift or node.name not in _SUMS:
+                return False
+            shift = True
+        elif node.name not in _MOVES:
+            return False
+    return True
 
 
 @jax.jit

@@ -78,6 +78,7 @@ def neuron_split(
     progress: Callable[[Status], None] | None = None,
     witness: Callable[[np.ndarray], Any] | None = None,
     state: Any = None,
+    sound: bool = False,
 ) -> tuple[str, float, int, np.ndarray | None]:
     """Whether any piece's polyhedron is reached, by splitting pre-activations.
 
@@ -94,6 +95,7 @@ def neuron_split(
         progress: called about every second.
         witness: candidates (A, inputs), float64 -> a counterexample among them, or None.
         state: a folder in which what waits is kept, and from which a killed search goes on.
+        sound: whether boxes and bounds must hold in real arithmetic, for `layers` as they are.
 
     Returns:
         "verified", "falsified" or "unknown"; the least certified margin (of what is open, for
@@ -116,10 +118,13 @@ def neuron_split(
     checks.instance("pieces", pieces, Pieces)
     checks.instance("method", method, NeuronSplit)
     checks.instance("clock", clock, Clock)
-    search = Search(layers, pieces, method, clock, witness)
+    if sound:
+        pieces.check_exact()
+    search = Search(layers, pieces, method, clock, witness, sound=sound)
     if not len(pieces):
         return "verified", float("inf"), 0, None
     name = pieces.fingerprint(layers, pieces.lower.shape[1:]) if state is not None else ""
+    name += " sound" * sound
     kept = load(state, name) if state is not None else None
     if kept is None:
         search.start()

@@ -50,6 +50,10 @@ class ReluLines:
         del place, negative
         return (positive * self.free * z)[None]
 
+    def sizes(self) -> tuple[Array, Array]:
+        """Upper bounds of the sizes of the slopes and of the intercepts."""
+        return jnp.ones_like(self.slope), jnp.abs(self.shift)
+
     def start(self) -> Array:
         """The place of the adaptive line: slope 1 where the interval leans to the right."""
         return jnp.where(self.slope > 0.5, self.free, 0)[None]
@@ -81,6 +85,12 @@ class KnotLines:
         low = _rise(place[0], self.low_slope) * z + _rise(place[0], self.low_shift)
         high = _rise(place[1], self.high_slope) * z + _rise(place[1], self.high_shift)
         return jnp.stack([positive * low, negative * high])
+
+    def sizes(self) -> tuple[Array, Array]:
+        """As of `ReluLines`, and of what is mixed."""
+        slopes = jnp.maximum(jnp.abs(self.low_slope), jnp.abs(self.high_slope))
+        shifts = jnp.maximum(jnp.abs(self.low_shift), jnp.abs(self.high_shift))
+        return slopes.max(0), shifts.max(0)
 
     def start(self) -> Array:
         """The middle lines."""

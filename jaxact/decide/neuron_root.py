@@ -19,6 +19,8 @@ from jaxact.decide.neuron_climb import Rates, climb
 from jaxact.decide.neuron_dual import Multipliers, Question, pull_back
 from jaxact.decide.neuron_lines import cut, cut_places, families_of, host_lines, join_places, places
 from jaxact.decide.neuron_memory import Memory
+from jaxact.decide.neuron_sound import Certifier
+from jaxact.tracing.ranges import down
 
 
 @functools.partial(jax.jit, static_argnames=("relu",))
@@ -97,13 +99,14 @@ class Root:
         half_spaces: of a question, H.
         group: subdomains tightened at once, at most.
         memory: bytes for what the next ascents start from.
+        certifier: what makes the boxes hold in real arithmetic, or None.
     """
 
     def __init__(
         self, layers: Layers, relu: tuple[bool, ...], block: int, allowance: float,
-        half_spaces: int, group: int, memory: int,
+        half_spaces: int, group: int, memory: int, certifier: Certifier | None = None,
     ) -> None:  # fmt: skip
-        self.half_spaces, self.group = half_spaces, group
+        self.half_spaces, self.group, self.certifier = half_spaces, group, certifier
         self.layers, self.relu, self.block, self.allowance = layers, relu, block, allowance
         self.starts = np.cumsum([0, *layers.widths])
         numbers = sum(places(r) * n for r, n in zip(relu, layers.widths, strict=True))
@@ -197,7 +200,17 @@ class Root:
                 Question(*(v[mine] for v in asked)), which.astype(np.int32), sign[padded],
                 self.memory.recall(*about), rates, relu=self.relu,
             )  # fmt: skip
-            found[rows] = (np.asarray(bound) - self.allowance * np.asarray(size))[: len(rows)]
+            ends = np.asarray(bound) - self.allowance * np.asarray(size)
+            if self.certifier is not None:
+                one_hot = np.zeros((self.block, self.starts[-1]), np.float32)
+                one_hot[np.arange(self.block), which] = sign[padded]
+                extra = (*cut(one_hot, self.layers.widths), None)
+                known_of = jax.tree.map(lambda v, mine=mine: v[:, mine], lines)
+                certain = Question(*(v[mine] for v in asked), extra)
+                ends = down(
+                    self.certifier(lower[mine], upper[mine], known_of, certain, *at), "float32"
+                )
+            found[rows] = ends[: len(rows)]
             if piece is not None:
                 self.memory.keep(*about, [np.asarray(v) for v in at])
         return found[:count], -found[count:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxact.decide.neuron_dual import Question
 from jaxact.decide.neuron_leaf import leaf_margin
 from jaxact.decide.neuron_lines import cut, host_lines, places
 from jaxact.decide.neuron_root import Root
+from jaxact.decide.neuron_sound import Certifier
 from jaxact.decide.neuron_state import Domain, Queue
 from jaxact.decide.neuron_step import Batch, step
 from jaxact.decide.problem import Pieces
@@ -37,18 +39,19 @@ class Search:
 
     def __init__(
         self, layers: Layers, pieces: Pieces, method: Any, clock: Clock,
-        witness: Callable[[np.ndarray], Any] | None,
+        witness: Callable[[np.ndarray], Any] | None, *, sound: bool,
     ) -> None:  # fmt: skip
         self.layers, self.method, self.clock, self.witness = layers, method, clock, witness
         self.relu = tuple(is_relu(f, t) for f, t in zip(layers.fns, layers.thetas, strict=True))
+        self.certifier = Certifier(layers, self.relu) if sound else None
         self.middle = (pieces.lower / 2 + pieces.upper / 2).astype(np.float32)
         half = np.maximum(pieces.upper - self.middle, self.middle - pieces.lower)
-        self.half = up(half, "float32")
+        self.half = up(np.nextafter(half, np.inf), "float32")
         self.rows = pieces.rows.astype(np.float32)
         self.thresholds = up(pieces.thresholds, "float32")
         self.root = Root(
             layers, self.relu, method.block, method.allowance, self.rows.shape[1],
-            method.rebox_batch, method.memory,
+            method.rebox_batch, method.memory, self.certifier,
         )  # fmt: skip
         self.goal = np.full(len(pieces), _LEAST_GOAL, np.float32)
         self.queue, self.stuck = Queue(method.capacity), list[Domain]()
@@ -88,12 +91,14 @@ class Search:
     def _round(self, taken: list[Domain], *, first: bool) -> None:
         method, n = self.method, len(taken)
         batch = self._batch(taken)
+        lines = self._lines(batch)
         out = step(
-            self.layers, batch, self._lines(batch), np.int32(method.steps * (5 if first else 1)),
+            self.layers, batch, lines, np.int32(method.steps * (5 if first else 1)),
             np.float32(method.allowance), relu=self.relu, first=first,
             candidates=min(method.candidates, sum(self.layers.widths)),
         )  # fmt: skip
-        out = jax.tree.map(lambda v: np.asarray(v)[:n], out)
+        out = self._certain(batch, lines, jax.tree.map(np.asarray, out))
+        out = jax.tree.map(lambda v: v[:n], out)
         self.domains += n
         open_ = []
         for i, (domain, bound) in enumerate(zip(taken, out.bound, strict=True)):
@@ -121,6 +126,16 @@ class Search:
                 put += self._split(domain, out, i)
         put += self._tightened(tighten)
         self.queue.put(put)
+
+    def _certain(self, batch: Batch, lines: Any, out: Any) -> Any:
+        """With bounds above 0 that hold in real arithmetic, where that is asked for."""
+        if self.certifier is None or not (out.bound > 0).any():
+            return out
+        question = Question(batch.middle, batch.half, batch.rows, batch.thresholds)
+        sure = self.certifier(
+            batch.lower, batch.upper, lines, question, out.places, out.mu, out.weights
+        )
+        return dataclasses.replace(out, bound=np.where(out.bound > 0, sure, out.bound))
 
     def _batch(self, taken: list[Domain]) -> Batch:
         size = self.method.batch
@@ -150,11 +165,11 @@ class Search:
         found = []
         for side, name in enumerate(("upper", "lower")):
             bound = float(out.children[i, 0, side])
-            if bound > 0:  # never of rough lines
+            if bound > 0 and self.certifier is None:  # never of rough lines
                 self.domains += 1
                 self.margin = min(self.margin, bound)
                 continue
-            if not all(self.relu):  # an estimate
+            if self.certifier is not None or not all(self.relu):  # an estimate
                 bound = domain.bound
             child = Domain(
                 domain.piece, domain.lower, domain.upper, domain.places, domain.mu,
@@ -172,10 +187,15 @@ class Search:
         if all(self.relu):
             arguments = (self.middle[p], self.half[p], self.rows[p], self.thresholds[p])
             wide = (v.astype(np.float64) for v in arguments)
-            least, x = leaf_margin(self.layers, domain, *wide)
+            least, x, *multipliers = leaf_margin(self.layers, domain, *wide)
             if least <= self.method.near and self.witness is not None:
                 self.x = self.witness(x[None])
-        if least > self.method.leaf:
+            if self.certifier is not None and least > self.method.leaf:
+                question = Question(*(v[None] for v in arguments))
+                ends, none = (domain.lower[None], domain.upper[None]), (None,) * len(self.relu)
+                at = (v[None] for v in (domain.places, *multipliers))
+                least = float(self.certifier(*ends, none, question, *at)[0])
+        if least > (self.method.leaf if self.certifier is None else 0):
             self.margin = min(self.margin, least)
         else:
             self.stuck.append(domain)

@@ -48,6 +48,11 @@ class Pieces:
             self, rows=self.rows[:, order], thresholds=self.thresholds[:, order]
         )
 
+    def check_exact(self) -> None:
+        """Raise `ValueError` where float32 would round the rows: a proof would be of others."""
+        if (self.rows.astype(np.float32) != self.rows).any():
+            raise ValueError("sound=True needs rows that are exact in float32")
+
     def fingerprint(self, network: Callable[..., Any], shape: tuple[int, ...]) -> str:
         """Of these questions about a network, a callable pytree of one float32 input."""
         example = jax.ShapeDtypeStruct(shape, np.float32)

@@ -40,9 +40,8 @@ def sound_margins(
     Source: Higham 2002, "Accuracy and stability of numerical algorithms", section 3.1.
     """
     found = np.empty(len(lower))
+    pieces.check_exact()
     rows = pieces.rows.astype(np.float32)
-    if (rows != pieces.rows).any():
-        raise ValueError("sound=True needs rows that are exact in float32")
     for start in range(0, len(lower), _BATCH):
         stop = min(start + _BATCH, len(lower))
         take = np.minimum(np.arange(start, start + _BATCH), stop - 1)

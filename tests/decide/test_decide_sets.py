@@ -93,7 +93,7 @@ class Search:
 @pytest.fixture
 def search(monkeypatch):
     fake = Search()
-    monkeypatch.setattr(instances_property, "_search", fake)
+    monkeypatch.setattr(instances_property, "decide", fake)
     return fake
 
 
@@ -112,7 +112,7 @@ def test_verified_falsified_unknown_broken_and_gzipped_members(members, tmp_path
     rows = decide.decide_set(file, out=tmp_path / "out", progress=lambda *s: seen.append(s))
     found = [(r.status, r.result, r.method) for r in rows]
     assert found[:4] == [
-        ("verified", "unsat", "crown"), ("falsified", "sat", "attack"),
+        ("verified", "unsat", "input splitting"), ("falsified", "sat", "attack"),
         ("verified", "unsat", "input splitting"), ("unknown", "timeout", ""),
     ]  # fmt: skip
     assert found[4:] == [("error", "error", "")] * 4
@@ -128,10 +128,11 @@ def test_verified_falsified_unknown_broken_and_gzipped_members(members, tmp_path
     ):
         assert text in row.message
     assert rows[2].domains == 7
-    assert len(search.calls) == 1  # CROWN and the attack leave one
-    assert 0 < search.calls[0][0] < 60
+    assert [c[0] for c in search.calls] == [60, 60, 60, 0]
     assert [s[0] for s in seen if s[3] is None] == list(range(8))
-    assert [(s[0], s[1], s[2].prop, s[3].left) for s in seen if s[3]] == [(2, 8, "hard.vnnlib", 2)]
+    assert [(s[0], s[1], s[2].prop, s[3].left) for s in seen if s[3]] == [
+        (k, 8, row.prop, 2) for k, row in enumerate(rows[:4])
+    ]
     assert len(lines_of(tmp_path / "out")) == 8
     x, y = io.read_counterexample(tmp_path / "out" / rows[1].counterexample)
     assert rows[1].counterexample == "counterexamples/b_unsafe.counterexample"
@@ -155,19 +156,19 @@ def test_a_second_run_decides_nothing_again(members, tmp_path, search, monkeypat
     loaded = []
     load = io.load_onnx
     monkeypatch.setattr(io, "load_onnx", lambda path: loaded.append(path) or load(path))
-    rows = decide.decide_set(file, out=tmp_path / "out", method="split")
+    rows = decide.decide_set(file, out=tmp_path / "out")
     assert len(search.calls) == 3  # the fourth line is the first one again
     assert [p.name for p in loaded] == ["a.onnx", "b.onnx.gz", "broken.onnx"]
     assert [r.status for r in rows] == ["verified", "falsified", "unknown", "verified", "error"]
     search.calls.clear()
-    again = decide.decide_set(file, out=tmp_path / "out", method="split")
+    again = decide.decide_set(file, out=tmp_path / "out")
     assert not search.calls
     assert again[:4] == rows[:4]
     assert again[4].message == rows[4].message
     assert len(loaded) == 4  # tried again: it may have been mended
     (file.parent / "broken.onnx").unlink()
     save(mlp((3, 4, 2), rng=np.random.default_rng(0)), file.parent / "broken.onnx")
-    assert decide.decide_set(file, out=tmp_path / "out", method="split")[4].status == "verified"
+    assert decide.decide_set(file, out=tmp_path / "out")[4].status == "verified"
 
 
 def test_what_needs_a_new_run(members, tmp_path, search):
@@ -176,7 +177,7 @@ def test_what_needs_a_new_run(members, tmp_path, search):
 
     def statuses(**options):
         search.calls.clear()
-        rows = decide.decide_set(file, out=tmp_path / "out", **{"method": "split"} | options)
+        rows = decide.decide_set(file, out=tmp_path / "out", **options)
         return [r.status for r in rows], len(search.calls)
 
     assert statuses(timeout=0) == (["unknown"] * 2, 2)
@@ -211,9 +212,8 @@ def test_killed_in_the_middle(members, tmp_path, search):
         "        return Decision('verified', 1.0, 'bounds', None, None, 1, 0.0, False)\n"
         "    (state / 'half').write_text('a queue')\n"
         "    time.sleep(600)\n"
-        "instances_property._search = search\n"
-        f"sys.argv = ['jaxact', 'certify', '--set', {str(file)!r}, '--out', {str(out)!r},\n"
-        "            '--method', 'split']\n"
+        "instances_property.decide = search\n"
+        f"sys.argv = ['jaxact', 'certify', '--set', {str(file)!r}, '--out', {str(out)!r}]\n"
         "cli.main()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
@@ -230,14 +230,14 @@ def test_killed_in_the_middle(members, tmp_path, search):
     assert len(lines_of(out)) == 2
     with (out / "results.jsonl").open("a") as log:
         log.write('{"network": "b.on')  # as if it had been killed in the write
-    rows = decide.decide_set(file, out=out, method="split")
+    rows = decide.decide_set(file, out=out)
     assert [c[1] for c in search.calls] == [["half"], []]
     assert [r.status for r in rows] == ["verified", "verified", "verified", "falsified"]
     assert [r.resumed for r in rows] == [False, False, True, False]
     assert [r.method for r in rows[:2]] == ["bounds"] * 2
     assert not list(out.glob("state/*"))
     search.calls.clear()
-    assert decide.decide_set(file, out=out, method="split") == rows
+    assert decide.decide_set(file, out=out) == rows
     assert not search.calls
 
 
@@ -251,7 +251,7 @@ def test_a_contradiction_stops_the_run(members, tmp_path, search):
     file = listed(
         tmp_path / "s", members, "a.onnx,safe.vnnlib", "a.onnx,unsafe.vnnlib", "b.onnx,safe.vnnlib"
     )
-    options = {"out": tmp_path / "out", "method": "split"}
+    options = {"out": tmp_path / "out"}
     good = ("s,a.onnx,safe.vnnlib,unsat,unsat:3", "s,a.onnx,unsafe.vnnlib.gz,sat,")
     agreed = verdict_file(tmp_path, *good, "s,b.onnx,safe.vnnlib,unknown,", "t,b.onnx,p,sat,")
     decide.decide_set(file, verdicts=agreed, **options)
@@ -305,7 +305,7 @@ def test_networks_are_let_go_when_they_take_too_much(members, tmp_path, search, 
     monkeypatch.setattr(io, "load_onnx", lambda path: loaded.append(path.name) or load(path))
     monkeypatch.setattr(instances, "CACHED_BYTES", 1)
     monkeypatch.setattr(instances_files.SetRow, "answers", lambda *_: False)
-    decide.decide_set(file, out=tmp_path / "out", method="split")
+    decide.decide_set(file, out=tmp_path / "out")
     assert loaded == ["a.onnx", "b.onnx", "a.onnx", "b.onnx"]
 
 
@@ -313,7 +313,7 @@ def test_counterexamples_of_equal_names_are_kept_apart(members, tmp_path, search
     file = listed(tmp_path / "s", members, "a.onnx,unsafe.vnnlib", "sub/a.onnx,unsafe.vnnlib")
     (tmp_path / "s" / "sub").mkdir()
     save(mlp((3, 4, 2), rng=np.random.default_rng(0)), tmp_path / "s" / "sub" / "a.onnx")
-    first, second = decide.decide_set(file, out=tmp_path / "out", method="split")
+    first, second = decide.decide_set(file, out=tmp_path / "out")
     assert first.counterexample != second.counterexample
     for row in (first, second):
         assert (tmp_path / "out" / row.counterexample).read_text().startswith("sat\n")
@@ -329,10 +329,10 @@ def test_rows_survive_the_file(tmp_path):
     assert decide.read_rows(tmp_path / "r.jsonl") == [row, late]
     assert late.answers(3.0, "auto")
     assert not late.answers(4.0, "auto")
-    assert not late.answers(3.0, "split")
+    assert not late.answers(3.0, "crown")
     assert dataclasses.replace(late, timed_out=False).answers(4.0, "auto")  # nothing left to split
-    assert row.answers(9.0, "split")
-    assert not row.answers(9.0, "split+sound")
+    assert row.answers(9.0, "auto")
+    assert not row.answers(9.0, "auto+sound")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def certify(monkeypatch, capsys, *arguments):
 def test_the_command_line_prints_a_table(members, tmp_path, search, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "150")
     file = listed(tmp_path / "s", members, "a.onnx,safe.vnnlib,9", "b.onnx,unsafe.vnnlib,9")
-    options = ("--set", file, "--out", tmp_path / "out", "--method", "split")
+    options = ("--set", file, "--out", tmp_path / "out")
     code, out, err = certify(monkeypatch, capsys, *options)
     assert code == 0, err
     assert "2 instances: 1 verified, 1 falsified, 0 unknown, 0 error; " in out
@@ -388,9 +388,9 @@ def test_bad_usage_is_one_line(members, tmp_path, monkeypatch, capsys):
         (("--set", file, *out, "--shard", "half"), "--shard must be k/n, such as 1/4, got half"),
         (("--set", file), "--out must be given with --set"),
         (("n", "--set", file, *out), "NET must not be given with --set, got n"),
-        (("--set", file, *out, "--method", "magic"), "method must be one of 'auto', 'split'"),
+        (("--set", file, *out, "--method", "magic"), "method must be one of 'auto', 'attack'"),
         (("--set", file, *out, "--timeout", "-1"), "timeout must be at least 0, got -1"),
-        (("--set", file, *out, "--sound", "--method", "ibp"), "method must be auto, split"),
+        (("--set", file, *out, "--sound", "--method", "ibp"), "method must be auto, attack"),
         (("--set", "none.csv", *out), "set must be a list of instances, got none.csv"),
         (("--set", tmp_path / "empty.csv", *out), "set must list at least one instance"),
         (("--set", file, *out, "--verdicts", "v.csv"), "verdicts must be a CSV file, got v.csv"),
@@ -409,14 +409,14 @@ def test_one_property_by_splitting(members, search, monkeypatch, capsys):
     assert "(input splitting)" in out
     assert ", 7 domains" in out
     assert certify(monkeypatch, capsys, *arguments, "--method", "crown")[0] == 20
-    assert certify(monkeypatch, capsys, *arguments, "--timeout", "0", "--method", "split")[0] == 20
+    assert certify(monkeypatch, capsys, *arguments, "--timeout", "0")[0] == 20
     assert [c[0] == 0 for c in search.calls] == [False, True]
 
 
 def test_the_benchmarks_table_counts_the_list_and_times_each_question_once(tmp_path):
     from benchmarks import decide_sets
 
-    row = decide.SetRow("n", "p", "d", 9.0, "split", "verified", cpu=1.0, domains=3)
+    row = decide.SetRow("n", "p", "d", 9.0, "auto", "verified", cpu=1.0, domains=3)
     bad = dataclasses.replace(row, digest="e", status="falsified", cpu=4.0)
     late = dataclasses.replace(row, digest="f", status="unknown", cpu=10.0)
     pairs = [(row, "unsat"), (row, "unsat"), (bad, "unknown"), (late, "sat")]
@@ -424,7 +424,7 @@ def test_the_benchmarks_table_counts_the_list_and_times_each_question_once(tmp_p
     path = tmp_path / "RESULTS.md"
     path.write_text("# Benchmarks\n\n## Another\n\ntext\n")
     for _ in range(2):
-        decide_sets.record({"s": pairs, "t": []}, {"timeout": 60, "method": "split"}, path)
+        decide_sets.record({"s": pairs, "t": []}, {"timeout": 60, "method": "auto"}, path)
     text = path.read_text()
     assert text.count(decide_sets.TITLE) == text.count("| s | 3 |") == 1
     assert "at most 60 s an instance" in text
@@ -456,7 +456,7 @@ def test_shards_take_their_part_and_the_call_without_one_merges(
     lines = [f"{n}.onnx,{p}.vnnlib,60" for n in "ab" for p in ("safe", "unsafe")]
     file = listed(tmp_path / "s", members, *lines, lines[0])
     out = tmp_path / "out"
-    options = {"out": out, "method": "split"}
+    options = {"out": out}
     parts = [decide.decide_set(file, shard=(k, 2), **options) for k in (1, 2)]
     assert [[r.status for r in part] for part in parts] == [["verified"] * 3, ["falsified"] * 2]
     assert len(search.calls) == 4  # the fifth line is the first one again
@@ -472,13 +472,13 @@ def test_shards_take_their_part_and_the_call_without_one_merges(
     assert len((out / "results.csv").read_text().splitlines()) == 5
     # Another number of processes goes on in the same folder, and an unknown does not hide a
     # decision of another process.
-    late = dataclasses.replace(rows[0], status="unknown", asked="split", timed_out=False)
+    late = dataclasses.replace(rows[0], status="unknown", asked="auto", timed_out=False)
     instances_files.append(out / "results.jsonl", late)
     assert decide.decide_set(file, shard=(1, 3), **options) == [rows[0], rows[3]]
     assert not search.calls
     with pytest.raises(ValueError, match=r"shard must be \(k, n\) with k <= n, got 3/2"):
         decide.decide_set(file, shard=(3, 2), **options)
-    certain = ("--set", str(file), "--out", str(out), "--method", "split", "--shard", "2/2")
+    certain = ("--set", str(file), "--out", str(out), "--shard", "2/2")
     code, text, _ = certify(monkeypatch, capsys, *certain)
     assert code == 0
     assert "without --shard merges" in " ".join(text.split())
