@@ -115,7 +115,7 @@ def written_exactly(network: Network) -> bool:
     """
     product = shift = False
     for node in network.graph.nodes:
-        if isinstance(node, Unit):
+        if not isinstance(node, Affine):  # a unit
             product = shift = False
         elif node.name in _PRODUCTS:
             if product or shift:

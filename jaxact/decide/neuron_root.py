@@ -6,6 +6,7 @@ that are unsafe, which is what branch and bound looks for (INVPROP).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -195,22 +196,29 @@ class Root:
             asked = (question.middle, question.half, question.rows, question.thresholds)
             which = self.starts[k] + neuron[padded]
             about = (mine * 0 - 1 if piece is None else piece[mine]), side[padded], which
+            asked = Question(*(v[mine] for v in asked))
             bound, size, at = neuron_bounds(
-                self.layers, lower[mine], upper[mine], lines, mine.astype(np.int32),
-                Question(*(v[mine] for v in asked)), which.astype(np.int32), sign[padded],
-                self.memory.recall(*about), rates, relu=self.relu,
+                self.layers, lower[mine], upper[mine], lines, mine.astype(np.int32), asked,
+                which.astype(np.int32), sign[padded], self.memory.recall(*about), rates,
+                relu=self.relu,
             )  # fmt: skip
             ends = np.asarray(bound) - self.allowance * np.asarray(size)
             if self.certifier is not None:
-                one_hot = np.zeros((self.block, self.starts[-1]), np.float32)
-                one_hot[np.arange(self.block), which] = sign[padded]
-                extra = (*cut(one_hot, self.layers.widths), None)
-                known_of = jax.tree.map(lambda v, mine=mine: v[:, mine], lines)
-                certain = Question(*(v[mine] for v in asked), extra)
-                ends = down(
-                    self.certifier(lower[mine], upper[mine], known_of, certain, *at), "float32"
-                )
+                own = jax.tree.map(lambda v, mine=mine: v[:, mine], lines)
+                ends = self._certain(lower[mine], upper[mine], own, asked, which, sign[padded], at)
             found[rows] = ends[: len(rows)]
             if piece is not None:
                 self.memory.keep(*about, [np.asarray(v) for v in at])
         return found[:count], -found[count:]
+
+    def _certain(
+        self, lower: Any, upper: Any, lines: Any, question: Question, which: Any, sign: Any,
+        at: tuple[Any, Any, Any],
+    ) -> np.ndarray:  # fmt: skip
+        """The bounds of single neurons at these multipliers in real arithmetic, rounded down."""
+        one_hot = np.zeros((self.block, self.starts[-1]), np.float32)
+        one_hot[np.arange(self.block), which] = sign
+        rows = (*cut(one_hot, self.layers.widths), None)
+        question = dataclasses.replace(question, extra=rows)
+        assert self.certifier is not None
+        return down(self.certifier(lower, upper, lines, question, *at), "float32")
