@@ -164,6 +164,7 @@ def _decide():
     from jaxact.decide.layers import layers_of
     from jaxact.decide.neuron_attack import descend
     from jaxact.decide.neuron_dual import Question
+    from jaxact.decide.neuron_sound import Certifier
     from jaxact.decide.sound import _planes, _weights
     from jaxact.tracing import trace
 
@@ -171,6 +172,10 @@ def _decide():
     x, rows = jnp.ones((1, 2)), jnp.ones((1, 1, 1))
     descend(layers_of(network), x, Question(x, x, rows, jnp.ones((1, 1))), steps=2)
     _planes(network, -x, x, rows)
+    relu = layers_of(trace(lambda x: jax.nn.relu(x) @ jnp.ones((2, 1)), jnp.ones(2)))
+    ones = np.ones((1, 2), np.float32)
+    asked = Question(ones, ones, np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32))
+    Certifier(relu, (True,))(-ones, ones, (None,), asked, ones, ones, ones[:, :1])
     _call(jax.tree_util.Partial(jnp.sin), jnp.ones(2))
     with jax.enable_x64(True):
         _weights(np.ones((1, 1, 2)), np.ones((1, 1)), np.zeros((1, 2)), np.ones((1, 2)))
@@ -206,6 +211,8 @@ def _geometry():
     g.log_density(jnp.ones((4, 2)))
     geometry.fit_generator(g, jnp.ones((4, 2)), train=("act",), steps=2)
     segment = geometry.interval(-1.0, 1.0)
+    # not one that another test has asked for: the host remembers
+    geometry.admissibility(jaxact.activation(lambda x: x + 0.25 * jnp.sin(x)))
     family = geometry.DeformedFamily(geometry.tsallis(1.5), lambda x: x, segment)
     information_kernel(family, jnp.float32(0.1), jnp.float32(0.5))
 

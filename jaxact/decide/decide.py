@@ -32,6 +32,9 @@ _BESIDE = 16
 
 _ALPHA = functools.partial(bounds.alpha_crown, intermediate=True)
 
+_THOROUGH = NeuronSplit(steps=100, tries=2, rebox=1, rebox_steps=12)
+"""For small boxes of few inputs, of which a subdomain costs little."""
+
 FEW = 16
 """Inputs up to which their boxes are split and not the neurons."""
 
@@ -111,16 +114,20 @@ def decide(
     few = problem.pieces.lower.shape[1] <= FEW
     options: Any = {"progress": progress, "state": problem.folder(state, sound=sound)}
     affine = problem.layers is not None and not problem.layers.fns
-    if method is None and (few or affine) or isinstance(method, InputSplit):
-        found = input_split(
-            problem.net, problem.pieces, method or InputSplit(), clock, witness=problem.witness,
-            certify=problem.certified if sound else None, **options,
-        )  # fmt: skip
-        return problem.decision(found, "input splitting", clock)
-    methods = (functools.partial(bounds.crown, sound=True),) if sound else (bounds.crown,)
     layers = problem.layers
     if sound and not written_exactly(problem.network):
         layers = None
+    if method is None and (few or affine) or isinstance(method, InputSplit):
+        finish = None if layers is None or affine else functools.partial(
+            neuron_split, layers, method=_THOROUGH, clock=clock, witness=problem.witness,
+            sound=sound, **options,
+        )  # fmt: skip
+        found = input_split(
+            problem.net, problem.pieces, method or InputSplit(), clock, witness=problem.witness,
+            certify=problem.certified if sound else None, finish=finish, **options,
+        )  # fmt: skip
+        return problem.decision(found, "input splitting", clock)
+    methods = (functools.partial(bounds.crown, sound=True),) if sound else (bounds.crown,)
     if layers is None:
         if method is not None:
             raise ValueError(f"method must be None or InputSplit here, got {method!r}")

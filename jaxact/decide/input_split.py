@@ -14,6 +14,7 @@ import numpy as np
 from jaxact.decide.decision import Clock, Status
 from jaxact.decide.input_step import Flat, step
 from jaxact.decide.layers import Layers
+from jaxact.decide.neuron_state import FILE as NEURONS
 from jaxact.decide.problem import Pieces
 from jaxact.decide.queue import Boxes, Stack
 from jaxact.decide.zoom import zoom
@@ -28,6 +29,9 @@ _STARTS = 4
 _NEARLY = 1e-5
 """Slacks in float32, of 1 + |threshold|, that are looked at in float64."""
 
+_PIECES = 1024
+"""Boxes that are enough for neurons to decide each of them soon."""
+
 _EVERY = 20.0
 """Seconds between checkpoints."""
 
@@ -41,16 +45,20 @@ class InputSplit:
         capacity: neurons of each box and layer that get backward CROWN, the widest.
         joint_steps: of the search for a convex combination of a polyhedron's half-spaces.
         memory: boxes that wait in memory, at most; more go to files.
+        patience: boxes bounded before those that wait are left to neuron splitting, where there
+            is one: along a surface on which two outputs are nearly equal boxes never end.
     """
 
     batch: int = 128
     capacity: int = 12
     joint_steps: int = 20
     memory: int = 1 << 18
+    patience: int = 1 << 16
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for name, least in (("batch", 1), ("capacity", 1), ("joint_steps", 0), ("memory", 2)):
+        for name, least in (("batch", 1), ("capacity", 1), ("joint_steps", 0), ("memory", 2),
+                            ("patience", 1)):  # fmt: skip
             checks.integer(name, getattr(self, name), least)
 
 
@@ -81,6 +89,7 @@ def input_split(
     progress: Callable[[Status], Any] | None = None,
     state: pathlib.Path | None = None,
     certify: Callable[..., np.ndarray] | None = None,
+    finish: Callable[[Pieces], tuple[str, float, int, np.ndarray | None]] | None = None,
 ) -> Found:
     """Decide pieces by splitting their boxes.
 
@@ -100,6 +109,8 @@ def input_split(
             search of the same folder goes on from it.
         certify: (lower, upper, piece) -> which boxes are closed beyond doubt; asked of every box
             that the planes close, and the others are split on. Boxes are not cut then.
+        finish: pieces -> status, margin, subdomains, counterexample: what decides the boxes that
+            wait when patience ends.
 
     Returns:
         `Found`.
@@ -112,7 +123,13 @@ def input_split(
             search.save()
             search.stack.close()
             return search.found("unknown")
-        x = search.advance(witness)
+        left_to_neurons = finish is not None and search.domains >= method.patience
+        if left_to_neurons and not search.spreading:
+            search.save()
+            search.begin()
+        if left_to_neurons and len(search.stack) >= _PIECES:
+            return search.finished(finish)
+        x = search.spread(witness) if left_to_neurons else search.advance(witness)
         if x is not None:
             search.clear()
             return dataclasses.replace(search.found("falsified"), x=x)
@@ -149,12 +166,20 @@ class _Search:
         self.least = float("inf")
         self.stuck = False
         self.near: list[tuple[float, int, np.ndarray]] = []
-        self.stack = Stack(method.memory)
+        self.stack, self.spreading = Stack(method.memory), False
         if not self.resume():
-            margin = np.full(len(pieces), -np.inf, np.float32)
-            self.stack.push(
-                Boxes(self.lower, self.upper, np.arange(len(pieces), dtype=np.int32), margin)
-            )
+            self._push_pieces()
+
+    def _push_pieces(self) -> None:
+        margin = np.full(len(self.pieces), -np.inf, np.float32)
+        numbers = np.arange(len(self.pieces), dtype=np.int32)
+        self.stack.push(Boxes(self.lower, self.upper, numbers, margin))
+
+    def begin(self) -> None:
+        """Begin again, the largest boxes first: what waits is tiny boxes and huge ones."""
+        self.stack.close()
+        self.stack, self.spreading, self.stuck = Stack(self.method.memory), True, False
+        self._push_pieces()
 
     def advance(self, witness: Callable[[np.ndarray], np.ndarray | None]) -> np.ndarray | None:
         """Bound one batch; a counterexample, or None."""
@@ -194,6 +219,38 @@ class _Search:
         rest = np.flatnonzero(rest)[np.argsort(-out.slack[rest], kind="stable")]
         self.split(left.take(rest), out.score[rest])
         return None
+
+    def waiting(self) -> Boxes:
+        """All that waits, taken from the stack."""
+        parts = []
+        while len(self.stack):
+            parts.append(self.stack.pop(len(self.stack)))  # a file at a time
+        return Boxes.joined(parts[::-1])
+
+    def spread(self, witness: Callable[[np.ndarray], np.ndarray | None]) -> np.ndarray | None:
+        """Bound and split the largest boxes; a counterexample, or None."""
+        boxes = self.waiting()
+        width = (self.upper - self.lower)[boxes.piece].astype(np.float64)
+        share = (boxes.upper - boxes.lower) / np.where(width > 0, width, np.inf)
+        order = np.argsort(np.where(width > 0, share, 1).prod(1), kind="stable")
+        self.stack.push(boxes.take(order))
+        return self.advance(witness)
+
+    def finished(self, finish: Callable[[Pieces], Any]) -> Found:
+        """Leave the boxes that wait to neurons."""
+        boxes = self.waiting()
+        self.stack.close()
+        status, margin, domains, x = finish(
+            Pieces(
+                boxes.lower.astype(np.float64), boxes.upper.astype(np.float64),
+                self.pieces.rows[boxes.piece], self.pieces.thresholds[boxes.piece],
+            )
+        )  # fmt: skip
+        if status == "verified" and self.stuck:
+            status = "unknown"
+        if status != "unknown":
+            self.clear()
+        return Found(status, min(margin, self.least), self.domains + domains, x)
 
     def attack(
         self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any
@@ -265,7 +322,7 @@ class _Search:
         A later save would take them for its own, whose names may be the same.
         """
         for path in self.state.glob("*.npz") if self.state else ():
-            if path.name not in names:
+            if path.name not in (*names, NEURONS):  # neurons know their own pieces
                 path.unlink()
 
     def resume(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from jaxact import io
 from jaxact.decide.decide import decide
 from jaxact.decide.decision import Decision
+from jaxact.io.verdicts import check_sizes
 from jaxact.numerics import checks
 
 METHODS = ("auto", "attack", *io.METHODS)
@@ -52,7 +53,9 @@ def decide_property(
     """
     check_options(method, timeout, sound=options.get("sound", False))
     timeout, reference = float(timeout), options.get("reference")
+    checks.integer("restarts", restarts, 0)
     if method == "auto":
+        check_sizes(network, prop)
         return decide(network, prop.cases, timeout=timeout, **options)
     found = io.check_property(
         network, prop, method=method, timeout=timeout, reference=reference, restarts=restarts

@@ -109,7 +109,7 @@ def check_property(
     checks.integer("restarts", restarts, 0)
     names = AUTO if method == "auto" else (method,)
     chosen = {name: METHODS[name] for name in names if name in METHODS}
-    _check_sizes(network, prop)
+    check_sizes(network, prop)
     start = time.monotonic()
     traced = trace(network, jax.ShapeDtypeStruct(network.input_shape, jnp.float32))
 
@@ -211,7 +211,8 @@ def _call(network: OnnxNetwork, x: Any) -> Any:
     return network(x)
 
 
-def _check_sizes(network: OnnxNetwork, prop: Property) -> None:
+def check_sizes(network: OnnxNetwork, prop: Property) -> None:
+    """Raise `ValueError` or `TypeError` where a property is not about such a network."""
     checks.instance("network", network, OnnxNetwork)
     checks.instance("prop", prop, Property)
     pairs: Sequence[tuple[str, int, tuple[int, ...]]] = (

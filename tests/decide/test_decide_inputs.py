@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import pathlib
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from jaxact import bounds
 from jaxact.bounds import Ball, Box, Unsafe
-from jaxact.decide import InputSplit, decide, layers_of, pieces_of
+from jaxact.decide import InputSplit, decide, layers_of, neuron, pieces_of
 from jaxact.decide.decision import Clock
 from jaxact.decide.input_bounds import planes
 from jaxact.decide.input_split import input_split
@@ -380,3 +381,56 @@ def test_public_problems():
             reference=io.onnxruntime_evaluation(path, f),
         )  # fmt: skip
         assert found.status == status, (network, prop)
+
+
+def test_what_waits_is_left_to_neurons(monkeypatch, tmp_path):
+    monkeypatch.setattr("jaxact.decide.input_split._PIECES", 4)
+    f, (box, unsafe) = hard()
+    for patience in (1, 12):
+        method = InputSplit(batch=4, patience=patience)
+        found = decide(f, (box, unsafe), method=method)
+        assert (found.status, found.margin > 0) == ("verified", True)
+    far = Unsafe(unsafe.rows, np.asarray(unsafe.thresholds) + 0.05)
+    found = decide(f, (box, far), method=method)
+    assert found.status == "falsified"
+    assert decide(f, (box, unsafe), method=method, sound=True).status == "verified"
+    # a search that runs out of time among the neurons goes on there
+    calls, split = [], neuron.neuron_split
+
+    def late(layers, pieces, *, clock, state, **options):
+        calls.append(len(pieces))
+        clock = Steps(1e9) if len(calls) < 3 else Clock(1e9)
+        return split(layers, pieces, clock=clock, state=state, **options)
+
+    # the package's attribute of that name is the function
+    monkeypatch.setattr(importlib.import_module("jaxact.decide.decide"), "neuron_split", late)
+    found = [decide(f, (box, unsafe), method=method, state=tmp_path).status for _ in range(3)]
+    assert found == ["unknown", "unknown", "verified"]
+    assert calls == [calls[0]] * 3
+    assert [p.name for p in tmp_path.iterdir()] == ["problem.txt"]
+
+
+def test_no_box_is_lost_on_the_way_to_the_neurons(monkeypatch):
+    monkeypatch.setattr("jaxact.decide.input_split._PIECES", 40)
+    f, case = hard()
+    layers, pieces = layers_of(trace(f, jnp.zeros(2))), pieces_of(case, 2, 2)
+    given = []
+
+    def finish(pieces):
+        given.append(pieces)
+        return "verified", 1.0, 7, None
+
+    def never(lower, upper, piece):
+        return np.zeros(len(piece), bool)
+
+    method = InputSplit(batch=4, memory=4, patience=12)  # most boxes are on disk
+    found = input_split(
+        layers, pieces, method, Clock(1e9), witness=lambda points: None, certify=never,
+        finish=finish,
+    )  # fmt: skip
+    (left,) = given
+    assert found.status == "verified"
+    assert len(left) >= 40
+    assert np.prod(left.upper - left.lower, axis=1).sum() == pytest.approx(16.0)
+    size = np.prod(left.upper - left.lower, axis=1)
+    assert size.max() <= 4 * size.min()  # the largest were split first
