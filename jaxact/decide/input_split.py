@@ -128,7 +128,12 @@ def input_split(
             search.save()
             search.begin()
         if left_to_neurons and len(search.stack) >= _PIECES:
-            return search.finished(finish)
+            found = search.finished(finish)
+            if found.status != "unknown" or clock.late:
+                return found
+            search.begin()  # what neurons could not close boxes may
+            finish = None
+            continue
         x = search.spread(witness) if left_to_neurons else search.advance(witness)
         if x is not None:
             search.clear()
@@ -246,11 +251,12 @@ class _Search:
                 self.pieces.rows[boxes.piece], self.pieces.thresholds[boxes.piece],
             )
         )  # fmt: skip
+        self.domains += domains
         if status == "verified" and self.stuck:
             status = "unknown"
         if status != "unknown":
             self.clear()
-        return Found(status, min(margin, self.least), self.domains + domains, x)
+        return Found(status, min(margin, self.least), self.domains, x)
 
     def attack(
         self, piece: np.ndarray, point: np.ndarray, slack: np.ndarray, witness: Any

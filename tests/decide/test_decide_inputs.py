@@ -399,12 +399,16 @@ def test_what_waits_is_left_to_neurons(monkeypatch, tmp_path):
 
     def late(layers, pieces, *, clock, state, **options):
         calls.append(len(pieces))
-        clock = Steps(1e9) if len(calls) < 3 else Clock(1e9)
-        return split(layers, pieces, clock=clock, state=state, **options)
+        if len(calls) == 3:
+            return split(layers, pieces, clock=clock, state=state, **options)
+        found = split(layers, pieces, clock=Steps(1e9), state=state, **options)
+        clock.start -= 1e10
+        return found
 
     # the package's attribute of that name is the function
     monkeypatch.setattr(importlib.import_module("jaxact.decide.decide"), "neuron_split", late)
-    found = [decide(f, (box, unsafe), method=method, state=tmp_path).status for _ in range(3)]
+    options = {"method": method, "state": tmp_path, "timeout": 1e9}
+    found = [decide(f, (box, unsafe), **options).status for _ in range(3)]
     assert found == ["unknown", "unknown", "verified"]
     assert calls == [calls[0]] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["problem.txt"]
@@ -434,3 +438,9 @@ def test_no_box_is_lost_on_the_way_to_the_neurons(monkeypatch):
     assert np.prod(left.upper - left.lower, axis=1).sum() == pytest.approx(16.0)
     size = np.prod(left.upper - left.lower, axis=1)
     assert size.max() <= 4 * size.min()  # the largest were split first
+    # boxes go on where neurons give up
+    give_up = input_split(
+        layers, pieces, method, Clock(1e9), witness=lambda points: None,
+        finish=lambda pieces: ("unknown", -1.0, 7, None),
+    )  # fmt: skip
+    assert give_up.status == "verified"
