@@ -123,18 +123,19 @@ def input_split(
             search.save()
             search.stack.close()
             return search.found("unknown")
-        left_to_neurons = finish is not None and search.domains >= method.patience
-        if left_to_neurons and not search.spreading:
-            search.save()
-            search.begin()
-        if left_to_neurons and len(search.stack) >= _PIECES:
-            found = search.finished(finish)
-            if found.status != "unknown" or clock.late:
-                return found
-            search.begin()  # what neurons could not close boxes may
-            finish = None
-            continue
-        x = search.spread(witness) if left_to_neurons else search.advance(witness)
+        if finish is not None and search.domains >= method.patience:
+            if not search.spreading:
+                search.save()
+                search.begin()
+            if len(search.stack) >= _PIECES:
+                found = search.finished(finish)
+                if found.status != "unknown" or clock.late:
+                    return found
+                search.begin()  # what neurons could not close boxes may
+                finish = None
+            x = search.spread(witness)
+        else:
+            x = search.advance(witness)
         if x is not None:
             search.clear()
             return dataclasses.replace(search.found("falsified"), x=x)
