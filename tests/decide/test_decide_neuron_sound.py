@@ -173,6 +173,7 @@ def test_only_layers_that_are_the_network_are_split():
         (lambda x: jax.nn.relu(v * (w @ x)), False),
         (lambda x: jax.nn.relu((w @ x + v) - v), False),
         (lambda x: jax.nn.relu(w @ x / v), False),
+        (lambda x: jax.nn.relu(w @ jnp.broadcast_to(x[:1], (2,))), False),  # w_0 + w_1 is rounded
     ):
         assert written_exactly(trace(f, jnp.zeros(2))) == exact
 
