@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import sys
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -76,7 +78,8 @@ def card(
         list[str] | None, typer.Option(metavar="ACT", help="Activations to put beside it.")
     ] = None,
     out: Annotated[
-        pathlib.Path, typer.Option(help="Folder for card.json and card.html.")
+        pathlib.Path,
+        typer.Option(help="Folder for card.json and card.html; a killed command goes on there."),
     ] = pathlib.Path("card"),
     data: Annotated[
         str, typer.Option(help="digits (embedded), mnist, or an npz file of images and labels.")
@@ -91,7 +94,7 @@ def card(
     ] = False,
 ) -> None:
     """What five theories say about an activation, from real digits and real computation."""
-    from jaxact.card import dump, measure, resolve, write_html
+    from jaxact.card import dump, measure_all, resolve, write_html
     from jaxact.card.terminal import print_cards
     from jaxact.numerics import files
 
@@ -104,19 +107,20 @@ def card(
     console = Console()
     with spinner() as progress:
         task = progress.add_task("", total=None)
-        cards = []
-        for i, act in enumerate(chosen, 1):
-            place = f" ({i} of {len(chosen)})" if len(chosen) > 1 else ""
 
-            def report(stage: str, head: str = act.name + place) -> None:
-                progress.update(task, description=f"{head}: {stage}")
+        def report(i: int, stage: str) -> None:
+            place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
+            progress.update(task, description=escape(f"{chosen[i].name}{place}: {stage}"))
 
-            cards.append(measure(act, data=data, seed=seed, quick=quick, mesh=mesh, report=report))
+        parts = out / ".jaxact-parts"
+        cards = measure_all(
+            chosen, folder=parts, data=data, seed=seed, quick=quick, mesh=mesh, report=report
+        )
         progress.update(task, description="drawing the page")
-        out.mkdir(parents=True, exist_ok=True)
         payload = dump(cards)
         files.write_text(out / "card.json", json.dumps(payload, indent=1, allow_nan=False))
         files.write_text(out / "card.html", write_html(cards))
+        shutil.rmtree(parts)
     if as_json:
         sys.stdout.write(json.dumps(payload) + "\n")
         return

@@ -13,6 +13,7 @@ from jaxact.card.resolve import resolve as resolve
 from jaxact.card.section import Card as Card
 from jaxact.card.section import Section as Section
 from jaxact.card.section import Value as Value
+from jaxact.card.several import measure_all as measure_all
 
 if TYPE_CHECKING:
     from jaxact.card.html import write_html as write_html

@@ -14,7 +14,8 @@ _SHOWN = 3
 def best(values: Sequence[Value | None]) -> int | None:
     """Which of several values is the better one; None where none is, or the errors hide it.
 
-    What is measured must be better than every other by two standard errors of the difference.
+    What is measured must be better than every other by two standard errors of the difference,
+    anything else in the digits that are shown.
 
     Example:
         >>> one, two = (Value("k", "l", v, better="higher") for v in (1.0, 2.0))
@@ -92,12 +93,14 @@ def is_number(value: Any) -> bool:
 
 
 def _clearly(first: Value, second: Value, sign: int) -> bool:
+    """Whether the digits that are shown differ, and by more than the errors."""
+    if format_value(first.value) == format_value(second.value):
+        return False
     gap = sign * (float(first.value or 0) - float(second.value or 0))
-    scale = 1e-6 * max(abs(float(first.value or 0)), abs(float(second.value or 0)))
     noise = 0.0
     if first.kind in ("measured", "certified"):
         noise = 2 * math.hypot(first.error or 0, second.error or 0)
-    return gap > max(noise, scale)
+    return gap > noise
 
 
 def _sentence(one: Card, two: Card) -> str:

@@ -19,6 +19,8 @@ def test_the_better_value_is_marked_only_where_one_is():
     assert best([_value(1.0), _value(1.0)]) is None
     assert best([_value(None), _value(2.0)]) is None
     assert best([None, _value(2.0)]) is None
+    assert best([_value(1.00001), _value(1.00002)]) is None  # both are shown as 1
+    assert best([_value(1.001), _value(1.002)]) == 1
     assert best([_value("strong"), _value("no")]) is None
     assert best([_value(None), _value(2.0), _value(3.0)]) == 2
 

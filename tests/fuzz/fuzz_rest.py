@@ -103,6 +103,7 @@ ENTRIES = (
     Entry(testing.check, lambda: {"act": ACT}),
     Entry(doctor.wrong_rows, lambda: {"dtype": "float32", "rows": 10}),
     Entry(card.measure, lambda: {"act": ACT, "seed": 0}),
+    Entry(card.measure_all, lambda: {"acts": [ACT], "folder": HERE / "cards", "seed": 0}),
     Entry(card.dump, lambda: {"cards": ()}),
     Entry(card.tradeoffs, lambda: {"cards": ()}),
     Entry(card.load, lambda: {"path": card_file()}),
