@@ -9,6 +9,7 @@ from typing import Any
 from jaxact.card.section import Card, Value, cards_of
 
 _SHOWN = 3
+_ROUNDING = 1e-14
 
 
 def best(values: Sequence[Value | None]) -> int | None:
@@ -58,11 +59,11 @@ def rows(cards: Sequence[Card], lens: str) -> list[tuple[Value, list[Value | Non
 
 
 def format_value(value: Any) -> str:
-    """A number as a person writes it: four digits, no noise.
+    """A number as a person writes it: four digits, no noise, and what is rounding is 0.
 
     Example:
-        >>> [format_value(v) for v in (0.34084505, 1234567.0, True, None, 12, float("inf"))]
-        ['0.3408', '1.235e+06', 'yes', '–', '12', '∞']
+        >>> [format_value(v) for v in (0.34084505, 1234567.0, 2e-17, True, None, float("inf"))]
+        ['0.3408', '1.235e+06', '0', 'yes', '–', '∞']
     """
     if value is None:
         return "–"
@@ -71,6 +72,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         if value in (float("inf"), float("-inf")):
             return "∞" if value > 0 else "−∞"
+        value = value if abs(value) > _ROUNDING else 0.0
         return f"{value:.4g}".replace("-", "−") if "e" not in f"{value:.4g}" else f"{value:.4g}"
     return str(value)
 
