@@ -3,7 +3,8 @@
 A finished row goes to results.json and RESULTS.md at once. A peer that is not installed is
 skipped by name, a side that fails is reported and the run goes on. --quick takes smaller sizes
 and two repetitions, records nothing, and begins no comparison after four minutes. --check
-compares the ratios with the committed ones. The long studies run with --studies, or by name.
+compares the ratios with the committed ones, those of a quick run with quick.json. The long
+studies run with --studies, or by name.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; --list names them")
     if options.list:
         return _list(known, suite.STUDIES)
-    baseline = results.read(pathlib.Path(options.check or results.JSON))
+    committed = results.QUICK_JSON if harness.QUICK else results.JSON
+    baseline = results.read(pathlib.Path(options.check or committed))
     if options.check is not None and not baseline:
         parser.error(f"--check must name a file of earlier rows, got {options.check}")
 
     pairs = {name: known[name] for name in wanted if name in known}
+    if harness.QUICK:
+        pairs = suite.by_rounds(pairs)
     fresh, skipped, failed = _measure(pairs, keep=not (options.dry or harness.QUICK))
     for name in (n for n in wanted if n in suite.STUDIES):
         if suite.study(name):
@@ -96,6 +100,7 @@ def _measure(
 
     rows, skipped, failed = [], [], []
     rates, began = None, time.monotonic()
+    kept = harness.Children() if harness.QUICK else None
     print(results.HEADER, end="", flush=True)
     for name, benchmark in pairs.items():
         reason = suite.missing(benchmark)
@@ -108,7 +113,7 @@ def _measure(
         try:
             if rates is None and (benchmark.flop or benchmark.moved):
                 rates = limits.measure()
-            result = harness.measure(benchmark, rates)
+            result = harness.measure(benchmark, rates, kept)
         except (RuntimeError, OSError, ValueError) as error:
             failed.append(name)
             print(f"| {benchmark.name} | failed: {error} |", flush=True)
@@ -117,6 +122,8 @@ def _measure(
         print(results.row(result), flush=True)
         if keep:
             results.record(result)
+    if kept is not None:
+        kept.close()
     if rates is not None:
         print(f"limits of one thread: {rates.gemm / 1e9:.0f} GFLOP/s in float32 products, "
               f"{rates.copy / 1e9:.1f} GB/s in copies")  # fmt: skip

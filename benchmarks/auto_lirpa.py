@@ -12,17 +12,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import Benchmark, size
 from benchmarks.reference_nets import MLPS, as_jax, as_torch, margin_rows
 
 EPS = 0.01
 PEER = "auto_LiRPA 0.7.1"
+STEPS = size(20, 4)  # of the slopes' ascent
+MANY = size(16, 4)
 CASES = (
     ("mlp50_tanh", "crown", 1), ("mlp50_tanh", "crown", 16), ("mlp50_tanh", "crown", 100),
     ("mlp1024_relu", "ibp", 1), ("mlp1024_relu", "crown_ibp", 1), ("mlp1024_relu", "crown", 1),
-    ("mlp1024_relu", "crown", 16), ("mlp1024_relu", "alpha", 1),
+    ("mlp1024_relu", "crown", MANY), ("mlp1024_relu", "alpha", 1),
     ("mlp1024_relu", "alpha_all", 1), ("mlp1024_tanh", "crown", 1), ("cnn_relu", "crown", 1),
-    ("cnn_relu", "crown", 16),
+    ("cnn_relu", "crown", MANY),
 )  # fmt: skip
 _OURS = {"crown": "crown", "ibp": "ibp", "crown_ibp": "crown_ibp", "alpha": "alpha_crown",
          "alpha_all": "alpha_crown, intermediate slopes too"}  # fmt: skip
@@ -54,7 +56,7 @@ def _benchmark(name: str, method: str, batch: int) -> Benchmark:
         ours=f"jaxact.bounds.{_OURS[method]}",
         peer=f"{PEER} {_THEIRS[method]}",
         module="benchmarks.auto_lirpa",
-        repetitions=3 if method.startswith("alpha") or (batch == 16 and "50" not in name) else 9,
+        repetitions=3 if method.startswith("alpha") or (batch == MANY and "50" not in name) else 9,
         python=(sys.executable, os.environ.get("JAXACT_TORCH_PYTHON", sys.executable)),
         arguments=(name, method, str(batch)),
         requires="JAXACT_AUTO_LIRPA",
@@ -80,8 +82,10 @@ def make_ours(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
     network = trace(f, x[0])
     specs = jnp.asarray(margin_rows(np.asarray(jax.vmap(f)(x))))
     answer = {
-        "alpha": lambda *a: bounds.alpha_crown(*a, steps=20, upper=False),
-        "alpha_all": lambda *a: bounds.alpha_crown(*a, steps=20, intermediate=True, upper=False),
+        "alpha": lambda *a: bounds.alpha_crown(*a, steps=STEPS, upper=False),
+        "alpha_all": lambda *a: bounds.alpha_crown(
+            *a, steps=STEPS, intermediate=True, intermediate_steps=size(7, 2), upper=False
+        ),
     }.get(method) or getattr(bounds, method)
     if batch == "1":
         return lambda: np.asarray(answer(network, bounds.Ball(x[0], EPS), specs[0]).lower)
@@ -105,7 +109,7 @@ def make_peer(name: str, method: str, batch: str) -> Callable[[], np.ndarray]:
     model, inputs = as_torch(name)
     x = torch.from_numpy(inputs[: int(batch)])
     specs = torch.from_numpy(margin_rows(model(x).detach().numpy()))
-    options = {"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.5}}
+    options = {"optimize_bound_args": {"iteration": STEPS, "lr_alpha": 0.5}}
     bounded = BoundedModule(model, torch.empty_like(x), bound_opts=options)
     perturbed = BoundedTensor(x, PerturbationLpNorm(norm=float("inf"), eps=EPS))
 

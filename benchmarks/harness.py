@@ -5,10 +5,13 @@ thread before anything is imported (a pool cannot be shrunk reliably afterwards)
 own interpreter where dependencies clash. The parent asks the two children in turn for one
 repetition, so that both see the same machine.
 
-A child speaks JSON lines: it answers "setup" with the time of its first call (for ours, with the
-compilation in it), "run" with the CPU and wall seconds of one more call, and "value" with the
-numbers to compare, as a flat list of floats. A call of less than a tenth of a second is repeated
-within its repetition, and the mean counts.
+A child speaks JSON lines: it answers ["setup", module, factory, ...] with the time of the first
+call (for ours, with the compilation in it), ["run"] with the CPU and wall seconds of one more call,
+and ["value"] with the numbers to compare, as a flat list of floats. A call of less than a tenth of
+a second is repeated within its repetition, and the mean counts.
+
+A quick run keeps its children from one comparison to the next, so that imports are paid once, and
+sets both sides up at the same time, each on a core of its own.
 """
 
 from __future__ import annotations
@@ -128,31 +131,43 @@ def size(full: int, quick: int) -> int:
     return quick if QUICK else full
 
 
-def measure(benchmark: Benchmark, limits: Any = None) -> Result:
+def measure(benchmark: Benchmark, limits: Any = None, kept: Children | None = None) -> Result:
     """Run a benchmark: both children set up, then repetitions by turns, then the comparison.
 
     Args:
         benchmark: what to run.
         limits: a `benchmarks.limits.Limits`, to say how far ours is from them; or None.
+        kept: children of earlier comparisons, for a quick run; fresh ones that end with this
+            comparison by default.
 
     Raises:
         RuntimeError: if a side stops, or the sides' numbers cannot be compared.
     """
     repetitions = min(benchmark.repetitions, size(benchmark.repetitions, 2))
-    children: list[Child] = []
+    pool = Children() if kept is None else kept
     try:
-        for side, python in zip(("ours", "peer"), benchmark.python, strict=True):
-            children.append(Child(benchmark.module, f"make_{side}", python, benchmark.arguments))
-        first = [child.ask("setup") for child in children]
+        children = pool.pair(benchmark)
+        setups = [
+            ("setup", benchmark.module, f"make_{side}", *benchmark.arguments)
+            for side in ("ours", "peer")
+        ]
+        if kept is None:
+            first = [child.ask(*setup) for child, setup in zip(children, setups, strict=True)]
+        else:
+            for child, setup in zip(children, setups, strict=True):
+                child.send(*setup)
+            first = [child.answer() for child in children]
         laps: list[list[dict[str, float]]] = [[], []]
         for lap in range(repetitions):
             # The side that goes first changes every time.
             for side in (0, 1) if lap % 2 == 0 else (1, 0):
                 laps[side].append(children[side].ask("run"))
         values = [np.asarray(child.ask("value")["value"]) for child in children]
-    finally:
-        for child in children:
-            child.close()
+    except BaseException:
+        pool.close()
+        raise
+    if kept is None:
+        pool.close()
     cpu = [statistics.median(lap["cpu"] for lap in side) for side in laps]
     wall = [statistics.median(lap["wall"] for lap in side) for side in laps]
     cpu[1], wall[1] = cpu[1] / benchmark.peer_share, wall[1] / benchmark.peer_share
@@ -198,26 +213,58 @@ def machine() -> str:
     return f"{model}, {cores} cores"
 
 
-class Child:
-    """One side, in its own process with one thread."""
+class Children:
+    """The two sides' processes: an interpreter that is asked for again is the one that runs."""
 
-    def __init__(self, module: str, factory: str, python: str, arguments: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
+        self._running: dict[tuple[int, str], Child] = {}
+
+    def pair(self, benchmark: Benchmark) -> list[Child]:
+        """The children of (ours, peer), started where they do not run yet."""
+        for side, python in enumerate(benchmark.python):
+            if (side, python) not in self._running:
+                self._running[side, python] = Child(python, side if QUICK else 0)
+        return [self._running[key] for key in enumerate(benchmark.python)]
+
+    def close(self) -> None:
+        """Let all of them end."""
+        for child in self._running.values():
+            child.close()
+        self._running.clear()
+
+
+class Child:
+    """One side, in its own process with one thread on the core-th core from the last."""
+
+    def __init__(self, python: str, core: int) -> None:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.process = subprocess.Popen(
-            [python, "-m", "benchmarks.harness", module, factory, *arguments],
+            [python, "-m", "benchmarks.harness", str(core)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
+        self._last: tuple[str, ...] = ()
 
-    def ask(self, question: str) -> dict[str, Any]:
-        """Its answer to "setup", "run" or "value"."""
-        if self.process.stdin is None or self.process.stdout is None:
+    def ask(self, *question: str) -> dict[str, Any]:
+        """Its answer to "setup" with a module, a factory and its arguments, "run" or "value"."""
+        self.send(*question)
+        return self.answer()
+
+    def send(self, *question: str) -> None:
+        """Ask; `answer` waits for what it says."""
+        if self.process.stdin is None:
             raise RuntimeError("the child has no pipes")
-        self.process.stdin.write(question + "\n")
+        self._last = self._last if len(question) == 1 else question
+        self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """What it says to the question sent."""
+        if self.process.stdout is None:
+            raise RuntimeError("the child has no pipes")
         answer = self.process.stdout.readline()
         if not answer:
-            module, factory = self.process.args[3:5]  # pyright: ignore[reportIndexIssue]
+            module, factory = self._last[1:3]
             raise RuntimeError(f"{factory} of {module} stopped, see its error above")
         return json.loads(answer)
 
@@ -233,18 +280,33 @@ class Child:
             self.process.wait()
 
 
-def _serve(module: str, factory: str, *arguments: str) -> None:
+def value_of(module: str, factory: str) -> list[float]:
+    """The numbers that the work of one factory returns, from a child with one thread."""
+    child = Child(sys.executable, 0)
+    try:
+        child.ask("setup", module, factory)
+        return child.ask("value")["value"]
+    finally:
+        child.close()
+
+
+def _serve(core: int) -> None:
     """The child's loop on one core; whatever the work prints goes to stderr."""
     if hasattr(os, "sched_setaffinity"):  # XLA's thread pool counts the cores it may use
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[-1 - core % len(cores)]})
     answers, sys.stdout = sys.stdout, sys.stderr
-    work = getattr(importlib.import_module(module), factory)(*arguments)
+    work: Any = None
     value: Any = None
     calls = 1
-    for question in map(str.strip, sys.stdin):
+    for question, *what in map(json.loads, sys.stdin):
         if question == "value":
             reply: dict[str, Any] = {"value": np.asarray(value, float).ravel().tolist()}
         else:
+            if question == "setup":
+                module, factory, *arguments = what
+                work, value, calls = None, None, 1
+                work = getattr(importlib.import_module(module), factory)(*arguments)
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(calls):
                 value = work()
@@ -261,4 +323,4 @@ def _serve(module: str, factory: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve(int(sys.argv[1]))

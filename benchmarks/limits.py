@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,12 +40,7 @@ class Limits:
 
 def measure() -> Limits:
     """The rates, from a child with one thread."""
-    child = harness.Child("benchmarks.limits", "make_rates", sys.executable, ())
-    try:
-        child.ask("setup")
-        return Limits(*child.ask("value")["value"])
-    finally:
-        child.close()
+    return Limits(*harness.value_of("benchmarks.limits", "make_rates"))
 
 
 def make_rates() -> Callable[[], np.ndarray]:

@@ -155,12 +155,8 @@ def make_limit() -> Callable[[], np.ndarray]:
 
 def limit() -> dict[str, float]:
     """How far the sweep is from what the machine can do, on one thread."""
-    child = harness.Child("benchmarks.memory_binary", "make_limit", sys.executable, ())
-    try:
-        child.ask("setup")
-        sweep, matmul, fma, seconds, few, many = child.ask("value")["value"]
-    finally:
-        child.close()
+    found = harness.value_of("benchmarks.memory_binary", "make_limit")
+    sweep, matmul, fma, seconds, few, many = found
     return {
         "sweep, CPU s": seconds, "sweep, G operations/s": sweep, "matmul, GFLOP/s": matmul,
         "multiply-add, GFLOP/s": fma,

@@ -16,6 +16,8 @@ from benchmarks.harness import ROOT, Result
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 JSON = RESULTS.with_name("results.json")
+QUICK_JSON = RESULTS.with_name("quick.json")
+"""What `--quick --check` compares with: `--quick --json benchmarks/quick.json` makes it anew."""
 HEADER = (
     "| benchmark | ours | peer | ours, CPU s | peer, CPU s | peer / ours | first call, s | "
     "error | of the limit | machine | date |\n|---|---|---|---|---|---|---|---|---|---|---|\n"

@@ -38,6 +38,15 @@ def find() -> dict[str, harness.Benchmark]:
     return found
 
 
+def by_rounds(pairs: dict[str, harness.Benchmark]) -> dict[str, harness.Benchmark]:
+    """The first comparison of every module, then the second of each: no lens comes last."""
+    seen: dict[str, int] = {}
+    rounds = {}
+    for name, benchmark in pairs.items():
+        rounds[name] = seen[benchmark.module] = seen.get(benchmark.module, -1) + 1
+    return dict(sorted(pairs.items(), key=lambda pair: rounds[pair[0]]))
+
+
 def missing(benchmark: harness.Benchmark) -> str | None:
     """Why a comparison cannot run here, or None: its peer is not installed."""
     variable = benchmark.requires

@@ -76,6 +76,32 @@ def test_every_committed_row_is_of_a_benchmark():
     assert {r.name for r in results.read()} <= {b.name for b in suite.find().values()}
 
 
+def test_the_committed_quick_rows_are_quick():
+    kept = results.read(results.QUICK_JSON)
+    assert len(kept) >= 50
+    assert all(r.quick for r in kept)
+
+
+def test_a_quick_run_keeps_its_children_and_takes_every_module_first(toy, monkeypatch):
+    monkeypatch.setattr(harness, "QUICK", True)
+    kept = harness.Children()
+    try:
+        first = kept.pair(toy)
+        assert harness.measure(toy, kept=kept).ratio > 2
+        other = dataclasses.replace(toy, name="second")
+        assert harness.measure(other, kept=kept).error == pytest.approx(0.002 / 2.002)
+        assert kept.pair(other) == first
+        assert first[0].process.poll() is None
+        with pytest.raises(RuntimeError, match="make_ours of no_such_module stopped"):
+            harness.measure(dataclasses.replace(toy, module="no_such_module"), kept=kept)
+        assert harness.measure(toy, kept=kept).ratio > 2  # with new ones
+    finally:
+        kept.close()
+    assert first[0].process.poll() is not None
+    pairs = {n: dataclasses.replace(toy, module=n[0]) for n in ("a1", "a2", "a3", "b1", "b2")}
+    assert list(suite.by_rounds(pairs)) == ["a1", "b1", "a2", "b2", "a3"]
+
+
 def test_what_got_worse_is_found():
     committed = [_result("one", 10.0), _result("two", 3.0), _result("quick", 1.0, quick=True)]
     worse, unknown = results.check([_result("one", 6.1), _result("new", 1.0)], committed)
