@@ -1,7 +1,8 @@
 """Bounds of the reference networks: ours against auto_LiRPA (PyTorch, CPU).
 
 The peer is optional. JAXACT_AUTO_LIRPA names a checkout of its public repository and
-JAXACT_TORCH_PYTHON the interpreter that has PyTorch (this one by default).
+JAXACT_TORCH_PYTHON the interpreter that has PyTorch (this one by default); 2.13, since under 2.14
+the peer's slopes stay where they start.
 """
 
 from __future__ import annotations
