@@ -43,10 +43,10 @@ class NeuronSplit:
     """
 
     batch: int = 64
-    steps: int = 10
+    steps: int = 30
     root_steps: int = 10
-    rebox: int = 2
-    rebox_steps: int = 4
+    rebox: int = 1
+    rebox_steps: int = 8
     rebox_batch: int = 4
     candidates: int = 4
     tries: int = 4
