@@ -64,7 +64,7 @@ def sweep(
 
     Raises:
         ValueError: if inputs are empty or disagree in n, or the folder holds another run.
-        TypeError: if fn returns random keys and a folder is given.
+        TypeError: if inputs hold no numbers, or fn returns random keys and a folder is given.
 
     Example:
         >>> import jax.numpy as jnp
@@ -84,6 +84,8 @@ def sweep(
     """
     if not callable(fn):
         raise TypeError(f"fn must be a function of one sample, got {fn!r}")
+    if progress is not None:
+        checks.function("progress", progress, "counts")
     count = _count(inputs)
     call = callable_pytree(fn)
     if mesh is None and chunk is None and folder is None:
@@ -126,7 +128,11 @@ def _batch(call: Any, inputs: Any, mesh: Mesh | None) -> Any:
 
 
 def _count(inputs: Any) -> int:
-    shapes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)}
+    leaves = jax.tree.leaves(inputs)
+    for leaf in leaves:
+        if not isinstance(leaf, jax.Array):  # which may lie on many devices
+            checks.numbers("inputs", leaf, kinds="biufcV")
+    shapes = {np.shape(leaf)[:1] for leaf in leaves}
     if len(shapes) != 1 or not all(shapes) or (0,) in shapes:
         got = sorted(s[0] if s else "a scalar" for s in shapes) if shapes else "no arrays"
         raise ValueError(

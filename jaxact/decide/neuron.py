@@ -84,7 +84,7 @@ def neuron_split(
 
     A subdomain is an interval for every pre-activation. Its bound is a dual one (see
     `neuron_dual`), raised by a few steps; if it stays below 0 the neuron is split whose children
-    promise most, and every few splits all boxes are tightened for the inputs that would be
+    promise most, and at every split all boxes are tightened for the inputs that would be
     unsafe, which is what closes most subdomains.
 
     Args:

@@ -68,6 +68,7 @@ def fit_generator(
         A `LikelihoodFit`.
 
     Raises:
+        TypeError: for an optimizer that is no optax transformation.
         ValueError: if a sample is outside the image at the start, a field is unknown or has
             nothing to fit, or an argument is out of its range.
 
@@ -99,7 +100,8 @@ def fit_generator(
     if not jax.tree.leaves(free):
         raise ValueError(f"there is nothing to fit in {tuple(train)}: no parameters")
     _require_support(g, data)
-    chosen = optimizer or _default_optimizer(steps)
+    chosen = _default_optimizer(steps) if optimizer is None else optimizer
+    checks.instance("optimizer", chosen, optax.GradientTransformation)
     free, nll, halvings, norm = _run(free, held, data, optimizer=chosen, steps=steps)
     return LikelihoodFit(Generator(**free, **held), nll, halvings, norm, norm <= tol)
 

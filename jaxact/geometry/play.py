@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from jaxact.geometry import game_moves
 from jaxact.geometry.game import Game
-from jaxact.geometry.game_state import TERMS, GameState, Moves
+from jaxact.geometry.game_state import TERMS, Diverged, GameState, Moves
 from jaxact.numerics import checks
 from jaxact.numerics.pytrees import Leaf, callable_pytree, pytree
 
@@ -99,8 +99,10 @@ def play(
         `diverged_report` gives the same text.
 
     Raises:
-        ValueError: for counts out of range, steps that `every` does not divide, data that are
-            empty or not finite, or a restored match of another length.
+        TypeError: for rules or a state of another kind.
+        ValueError: for counts out of range, a state that is not finite, steps that `every` does
+            not divide, data that are empty, not finite or not of the shape that the generator
+            makes, or a restored match of another length.
 
     Example:
         >>> from jaxact.geometry import game, ring
@@ -113,6 +115,9 @@ def play(
         >>> int(match.state.step), match.trace.estimate.shape
         (4, (2,))
     """
+    _check_records(rules, state)
+    for name in ("generator", "discriminator", "optimizers", "vectors"):
+        checks.finite(f"state.{name}", getattr(state, name))
     checks.key("key", key)
     for name, value in (("steps", steps), ("batch", batch), ("check", check)):
         checks.integer(name, value, 1)
@@ -120,8 +125,10 @@ def play(
     checks.integer("every", every, 1)
     if steps % every:
         raise ValueError(f"steps must be a multiple of every={every}, got {steps}")
+    source = _sampler(data)
+    _check_samples(rules, state, source, key)
     part = functools.partial(
-        _part, rules, source=_sampler(data), every=every, batch=batch, check=check,
+        _part, rules, source=source, every=every, batch=batch, check=check,
         densities=None if densities is None else tuple(map(callable_pytree, densities)),
     )  # fmt: skip
     match = Match(state, _empty(state, steps // every, densities is not None), jnp.int32(0))
@@ -154,6 +161,9 @@ def diverged_report(rules: Game, state: GameState) -> str:
     Returns:
         The text; empty if no game diverged.
 
+    Raises:
+        TypeError: for rules or a state of another kind.
+
     Example:
         >>> from jaxact.geometry import game
         >>> class Wrong:
@@ -165,6 +175,7 @@ def diverged_report(rules: Game, state: GameState) -> str:
         >>> print(diverged_report(rules, state))
         game diverged at step 0 (Wrong, non-saturating): T(v_real) left its domain or the limit ...
     """
+    _check_records(rules, state)
     fields = (state.which, *jax.tree.leaves(state.diverged))
     columns = [np.atleast_1d(np.asarray(leaf)) for leaf in fields]
     many = np.ndim(state.which) > 0
@@ -180,6 +191,29 @@ def diverged_report(rules: Game, state: GameState) -> str:
                 f"f*(T(v_fake)) = {fake:g}, gradient norms {critic:g} and {maker:g}"
             )
     return "\n".join(lines)
+
+
+def _check_records(rules: Any, state: Any) -> None:
+    """Raise unless these are a game's, as far as their kinds tell."""
+    checks.instance("rules", rules, Game)
+    checks.finite("rules", rules, infinite=True)
+    checks.instance("state", state, GameState)
+    for name in ("which", "step"):
+        checks.numbers(f"state.{name}", getattr(state, name), kinds="iu")
+    checks.instance("state.diverged", state.diverged, Diverged)
+    checks.numbers("state.diverged.term", state.diverged.term, kinds="iu")
+
+
+def _check_samples(rules: Any, state: Any, source: Any, key: Any) -> None:
+    """Raise unless the data are like what the generator makes."""
+    params = state.generator
+    if np.ndim(state.step):
+        params = jax.tree.map(lambda leaf: leaf[0], params)
+    draw = lambda p, k: game_moves.samples(rules, p, rules.latent(k, 1))  # noqa: E731
+    made = jax.eval_shape(draw, params, key).shape[1:]
+    real = jax.eval_shape(lambda k: source(k, 1), key).shape[1:]
+    if real != made:
+        raise ValueError(f"data must be samples of shape {made}, as generated, got {real}")
 
 
 @functools.partial(jax.jit, static_argnames=("every", "batch", "check"))
@@ -237,10 +271,10 @@ def _empty(state: GameState, records: int, with_true: bool) -> Trace:  # noqa: F
 def _sampler(data: Any) -> Any:
     if callable(data):
         return callable_pytree(data)
+    checks.finite("data", data)
     rows = jnp.asarray(data)
     if rows.ndim == 0 or rows.shape[0] == 0:
         raise ValueError(f"data must hold at least one sample, got shape {rows.shape}")
-    checks.finite("data", data)
     return jax.tree_util.Partial(_rows, rows)
 
 

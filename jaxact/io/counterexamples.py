@@ -30,6 +30,10 @@ def write_counterexample(path: str | os.PathLike[str], x: Any, y: Any) -> pathli
     Returns:
         The path.
 
+    Raises:
+        TypeError: if x or y holds no real numbers.
+        ValueError: if one is not finite.
+
     Example:
         >>> import tempfile
         >>> file = write_counterexample(tempfile.mkdtemp() + "/c.txt", [0.5], [1.0, -2.0])
@@ -41,6 +45,8 @@ def write_counterexample(path: str | os.PathLike[str], x: Any, y: Any) -> pathli
 
     Source: VNN-COMP 2022 rules, section on counterexamples.
     """
+    for name, values in (("x", x), ("y", y)):
+        checks.finite(name, values)
     lines = [
         f"({name}_{i} {float(v)!r})"
         for name, values in (("X", x), ("Y", y))

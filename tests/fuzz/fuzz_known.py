@@ -30,26 +30,11 @@ EXEMPT = {
 }
 """Public functions that are not in the table."""
 
-_RECORDS = "rules and states are taken for what game and init made"
-_HOWS = ("a number", "a string", "nothing", "an array", *(f"nan in leaf {k}" for k in range(20)))
+_NANS = [f"nan in leaf {k}" for k in range(20)]
 
 KNOWN: dict[tuple[str, str, str], str] = {
-    **{
-        ("write_counterexample", name, how): "it writes what it is given"
-        for name in ("x", "y")
-        for how in ("nan", "complex", "strings", "objects", "nothing", "ragged")
-    },
-    **{
-        ("sweep", "inputs", how): "JAX's own error, from the function's first trace"
-        for how in ("strings", "objects", "nothing", "ragged")
-    },
-    **{("sweep", "progress", how): "called after a chunk" for how in _HOWS},
-    **{
-        ("fit_generator", name, how): "found at the deadline, to mend"
-        for name in ("train", "optimizer")
-        for how in _HOWS
-    },
-    **{("play", name, how): _RECORDS for name in ("rules", "state") for how in _HOWS},
-    **{("diverged_report", name, how): _RECORDS for name in ("rules", "state") for how in _HOWS},
+    (name, "state", how): "NaN is what the record of a diverged game holds"
+    for name in ("play", "diverged_report")
+    for how in _NANS
 }
-"""(function, argument, spoil) that are refused badly to this day: defects to mend."""
+"""(function, argument, spoil) that are taken where the table would have them refused."""
