@@ -4,12 +4,13 @@ python benchmarks/peers/abcrown.py CHECKOUT NETWORK PROPERTY SECONDS RESULT
 
 Runs the checkout's verifier as it is, with its own acasxu.yaml, on one CPU thread, and leaves its
 word (sat, unsat, timeout) in the file RESULT. Changed: the attack runs once before the search with
-the default number of restarts (its 10000 in every iteration take most of a CPU's time), and three
-packages that the verifier imports and this instance does not use may be missing or differ.
+the default number of restarts (its 10000 in every iteration take most of a CPU's time), and four
+packages that the verifier imports and this instance does not use may be missing.
 """
 
 from __future__ import annotations
 
+import importlib.abc
 import importlib.util
 import pathlib
 import runpy
@@ -23,27 +24,39 @@ import yaml
 
 
 class _Absent(types.ModuleType):
-    """A package that is imported and never used; whatever is taken from it is another one."""
+    """A module that is imported and never used; whatever is taken from it is another one."""
 
     __path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _stand_in(f"{self.__name__}.{name}")
+        return _Absent(f"{self.__name__}.{name}")
 
 
-def _stand_in(name: str) -> types.ModuleType:
-    return sys.modules.setdefault(name, _Absent(name))
+class _Gaps(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the modules of absent packages."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.packages = packages
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        """A spec for what nothing else has found."""
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        return importlib.util.spec_from_loader(fullname, self, is_package=True)
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        """The stand-in."""
+        return _Absent(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run."""
 
 
 def fill_gaps() -> None:
     """Stand-ins for absent packages, and onnx2pytorch's constructor without `quirks`."""
-    for name in ("torchvision.datasets", "torchvision.transforms", "gurobipy", "onnxsim"):
-        if importlib.util.find_spec(name.partition(".")[0]) is None:
-            _stand_in(name.partition(".")[0])
-        if name.partition(".")[0] in sys.modules:
-            _stand_in(name)
+    sys.meta_path.append(_Gaps(("torchvision", "gurobipy", "onnxsim", "onnxoptimizer")))
     import onnx2pytorch
 
     original = onnx2pytorch.ConvertModel
