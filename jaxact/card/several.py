@@ -46,6 +46,7 @@ def measure_all(
         The cards, numbers to seven digits, as `load` reads them.
 
     Raises:
+        TypeError: if acts is no sequence.
         ValueError: as `measure`; if acts is empty; or for a damaged file in the folder.
         FileNotFoundError: where the data are not.
         ImportError: without scikit-learn.
@@ -57,9 +58,7 @@ def measure_all(
         >>> jaxact.card.tradeoffs(cards)  # doctest: +SKIP
     """
     checks.integer("seed", seed, 0)
-    chosen = [activation(act) for act in acts]
-    if not chosen:
-        raise ValueError("acts must hold at least one activation, got none")
+    chosen = [activation(act) for act in checks.sequence("acts", acts, 1)]
     place = checks.path("folder", folder)
     place.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(place)
