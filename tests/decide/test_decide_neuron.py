@@ -127,6 +127,31 @@ def test_relu_nets_are_decided_as_by_enumeration(seed):
     assert decide(weights, jax.nn.relu, planted, clock=Clock(3.0))[0] != "verified"
 
 
+class _Looks(Clock):
+    """Time runs out after so many looks at it."""
+
+    def __init__(self, looks):
+        super().__init__(float("inf"))
+        self.looks = looks
+
+    @property
+    def late(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_what_time_ran_out_for_stays_open():
+    weights, row = weights_of(0), np.array([1.0, -1.0, 0.5])
+    least, _ = least_by_enumeration(weights, row, -np.ones(2), np.ones(2))
+    reached = one_piece(row, least + 0.1)
+    layers = layers_of(network_of(weights, jax.nn.relu))
+    for looks in range(12):
+        clock = _Looks(looks)
+        status = neuron_split(layers, reached, SMALL, clock, witness=lambda points: None)[0]
+        assert status == "unknown"
+    assert clock.looks < 0
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_other_activations_are_decided_as_by_samples(name):
     act = SMOOTH[name]
