@@ -60,9 +60,9 @@ def measure_all(
     checks.integer("seed", seed, 0)
     chosen = [activation(act) for act in checks.sequence("acts", acts, 1)]
     place = checks.path("folder", folder)
+    images, _ = load_images(data, seed=seed)
     place.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(place)
-    images, _ = load_images(data, seed=seed)
     cards = []
     for i, act in enumerate(chosen):
         words = (act.name, jaxact.__version__, jax.__version__)

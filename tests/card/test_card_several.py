@@ -96,6 +96,9 @@ def test_bad_arguments_and_damage(tmp_path, measured):
         measure_all([RELU], folder=tmp_path, seed=-1)
     with pytest.raises(TypeError, match="folder must be a path"):
         measure_all([RELU], folder=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(FileNotFoundError, match="data must be"):
+        measure_all([RELU], folder=tmp_path / "new", data="nothere.npz")
+    assert not list(tmp_path.iterdir())
     (one,) = measure_all([RELU], folder=tmp_path)
     (file,) = tmp_path.iterdir()
     assert json.loads(file.read_text()) == json.loads(json.dumps(dump([one])))
