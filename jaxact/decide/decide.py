@@ -32,7 +32,7 @@ _BESIDE = 16
 
 _ALPHA = functools.partial(bounds.alpha_crown, intermediate=True)
 
-_THOROUGH = NeuronSplit(steps=100, tries=2, rebox=1, rebox_steps=12)
+_THOROUGH = NeuronSplit(steps=100, tries=2, rebox_steps=12)
 """For small boxes of few inputs, of which a subdomain costs little."""
 
 FEW = 16
